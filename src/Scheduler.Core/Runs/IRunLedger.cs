@@ -1,0 +1,99 @@
+using Scheduler.Locking;
+
+namespace Scheduler.Runs;
+
+/// <summary>Which runs to show.</summary>
+/// <param name="Job">Only this job.</param>
+/// <param name="State">Only this state.</param>
+/// <param name="Limit">1 to 1,000.</param>
+/// <param name="Cursor"><see cref="RunPage.Next"/> of the page before.</param>
+public sealed record RunQuery(string? Job = null, RunState? State = null, int Limit = 100, string? Cursor = null);
+
+/// <summary>A page of runs, newest scheduled time first.</summary>
+/// <param name="Items">The runs.</param>
+/// <param name="Next">What to hand in for the next page; <see langword="null"/> at the end.</param>
+public sealed record RunPage(IReadOnlyList<RunRecord> Items, string? Next);
+
+/// <summary>A recorded occurrence of a trigger with its attempts.</summary>
+/// <param name="Run">The row.</param>
+/// <param name="Attempts">Its attempts in order.</param>
+public sealed record RecordedOccurrence(RunRecord Run, IReadOnlyList<RunAttempt> Attempts);
+
+/// <summary>A run that somebody asks for.</summary>
+/// <param name="Job">The job.</param>
+/// <param name="LockKey">The key that its attempts lock.</param>
+/// <param name="Data">Job data as a JSON object of strings, at most 64 KiB.</param>
+/// <param name="RequestedAt">The asker's wall clock; becomes the scheduled time.</param>
+/// <param name="RequestKey">Makes the request idempotent: a second one with the same key is the first one's run.</param>
+public sealed record RunRequest(string Job, LockKey LockKey, string? Data, DateTimeOffset RequestedAt, string? RequestKey = null);
+
+/// <summary>
+/// The record of runs of one group: one row per occurrence, written durably before anything acts on it. Thread-safe. Every member
+/// throws <see cref="StateUnavailableException"/> when the State cannot answer; the outcome of a write is then unknown.
+/// </summary>
+public interface IRunLedger
+{
+    /// <summary>
+    /// Records a claim and raises the fence of the lock key to its token, in one transaction. A running run is taken over only under a
+    /// larger token than its own: the caller holds the lock, so the former holder is gone.
+    /// </summary>
+    ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Records the end of an attempt, accepted only while attempt and token are the newest claim of an open run.</summary>
+    ValueTask<CompletionResult> CompleteAsync(Completion completion, CancellationToken cancellationToken);
+
+    /// <summary>Records a request for a run (state waiting).</summary>
+    /// <returns>The run's row; the earlier one when the request key was used before.</returns>
+    ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Shows one run with its attempts, or <see langword="null"/>.</summary>
+    ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken);
+
+    /// <summary>Lists runs.</summary>
+    ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken);
+
+    /// <summary>Lists open runs, the earliest scheduled first.</summary>
+    /// <param name="limit">1 to 10,000.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Shows the rows of a trigger's occurrences with <paramref name="after"/> &lt; scheduled time ≤ <paramref name="until"/>, in
+    /// order.
+    /// </summary>
+    ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
+        string job,
+        string trigger,
+        DateTimeOffset after,
+        DateTimeOffset until,
+        CancellationToken cancellationToken
+    );
+
+    /// <summary>
+    /// Shows the newest row of a trigger at or before a time that is not <see cref="RunState.Overlapped"/>, or <see langword="null"/>.
+    /// </summary>
+    ValueTask<RecordedOccurrence?> LastOccurrenceAsync(
+        string job,
+        string trigger,
+        DateTimeOffset until,
+        CancellationToken cancellationToken
+    );
+
+    /// <summary>Records occurrences as overlapped; those that have a row already stay as they are.</summary>
+    ValueTask RecordOverlappedAsync(
+        IReadOnlyList<Occurrence> occurrences,
+        LockKey lockKey,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    );
+
+    /// <summary>
+    /// Deletes closed runs that finished before a time, oldest first. Occurrences that are not settled stay (see
+    /// <see cref="IScheduleLedger"/>).
+    /// </summary>
+    /// <param name="finishedBefore">The bound.</param>
+    /// <param name="limit">How many at most in this call, 1 to 10,000.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>How many were deleted.</returns>
+    ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken);
+}

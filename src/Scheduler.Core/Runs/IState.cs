@@ -1,0 +1,131 @@
+using Scheduler.Locking;
+
+namespace Scheduler.Runs;
+
+/// <summary>One trigger's definition as State keeps it.</summary>
+/// <param name="Job">The job.</param>
+/// <param name="Trigger">The trigger.</param>
+/// <param name="Fingerprint">Identifies the definition.</param>
+/// <param name="Since">When State first saw this definition; occurrences before it were never due.</param>
+/// <param name="SettledUntil">Every due occurrence up to here has a row or was left out by policy; nothing before it is looked at
+/// again.</param>
+public sealed record ScheduleRecord(string Job, string Trigger, string Fingerprint, DateTimeOffset Since, DateTimeOffset SettledUntil);
+
+/// <summary>The definitions of triggers that the group has used, and how far their past is settled. Thread-safe.</summary>
+public interface IScheduleLedger
+{
+    /// <summary>
+    /// Reports that this replica has a definition; the first report creates it with since = settled until = <paramref name="now"/>.
+    /// So does a report of one that is not the newest any more: it is the newest again, and nothing before its return is due, because
+    /// the rows of that time may have been pruned.
+    /// </summary>
+    ValueTask<ScheduleRecord> ObserveAsync(
+        string job,
+        string trigger,
+        string fingerprint,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    );
+
+    /// <summary>Moves <see cref="ScheduleRecord.SettledUntil"/> forward; an earlier time changes nothing.</summary>
+    ValueTask SettleAsync(string job, string trigger, string fingerprint, DateTimeOffset until, CancellationToken cancellationToken);
+
+    /// <summary>Lists all definitions of the group.</summary>
+    ValueTask<IReadOnlyList<ScheduleRecord>> ListAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>A replica as the group sees it.</summary>
+public sealed record MemberRecord
+{
+    /// <summary>The replica's id.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>The replica's name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>When it started, by its own wall clock.</summary>
+    public required DateTimeOffset StartedAt { get; init; }
+
+    /// <summary>Its wall clock at the last heartbeat.</summary>
+    public required DateTimeOffset WallClock { get; init; }
+
+    /// <summary>Its boot clock at the last heartbeat, since the boot of its host.</summary>
+    public required TimeSpan BootClock { get; init; }
+
+    /// <summary>Where its operations address is, if it has one.</summary>
+    public string? OperationsUrl { get; init; }
+
+    /// <summary>The names of the jobs that it has.</summary>
+    public IReadOnlyList<string> Jobs { get; init; } = [];
+
+    /// <summary>What it does: <c>running</c> or <c>stopping</c>.</summary>
+    public string Status { get; init; } = "running";
+
+    /// <summary>How long ago State got the last heartbeat, by State's clock; set by State.</summary>
+    public TimeSpan Age { get; init; }
+}
+
+/// <summary>The replicas of the group. Thread-safe.</summary>
+public interface IMemberRegistry
+{
+    /// <summary>Writes this replica's row.</summary>
+    ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken);
+
+    /// <summary>Deletes a replica's row.</summary>
+    ValueTask LeaveAsync(string id, CancellationToken cancellationToken);
+
+    /// <summary>Lists the members whose last heartbeat is younger than <paramref name="maxAge"/>; deletes rows older than a day.</summary>
+    ValueTask<IReadOnlyList<MemberRecord>> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken);
+}
+
+/// <summary>What State knows of the lock store beside it. Thread-safe.</summary>
+public interface ILockStoreNotes
+{
+    /// <summary>The noted id, or <see langword="null"/> when this group has never used a lock store.</summary>
+    ValueTask<string?> RecallAsync(CancellationToken cancellationToken);
+
+    /// <summary>Notes the id of the lock store in use and, once, when it was first used.</summary>
+    ValueTask NoteAsync(string storeId, DateTimeOffset now, CancellationToken cancellationToken);
+}
+
+/// <summary>
+/// The records that outlive a run. One State serves one group per instance; its rows of other groups are not seen. Thread-safe.
+/// </summary>
+public interface IState : IAsyncDisposable
+{
+    /// <summary>The backend's name in the configuration, for example <c>sqlite</c>.</summary>
+    string Name { get; }
+
+    /// <summary>The level that it reaches.</summary>
+    Level Level { get; }
+
+    /// <summary>The run ledger.</summary>
+    IRunLedger Runs { get; }
+
+    /// <summary>The schedules.</summary>
+    IScheduleLedger Schedules { get; }
+
+    /// <summary>The members.</summary>
+    IMemberRegistry Members { get; }
+
+    /// <summary>The notes on the lock store.</summary>
+    ILockStoreNotes LockStore { get; }
+
+    /// <summary>Connects and applies migrations under a lock. Called once at start, again after a failure.</summary>
+    /// <exception cref="StateUnavailableException">The State cannot be used; the message names place, value and remedy.</exception>
+    ValueTask OpenAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>The State could not answer in time, or must not be used. The message names the place and the remedy, never a secret.</summary>
+public sealed class StateUnavailableException : Exception
+{
+    /// <summary>Creates the exception.</summary>
+    /// <param name="message">Place, reason and remedy, without secrets.</param>
+    /// <param name="innerException">What the driver threw, if anything.</param>
+    /// <param name="permanent">Whether only a change of configuration or set-up helps, so that a starting host must stop.</param>
+    public StateUnavailableException(string message, Exception? innerException = null, bool permanent = false)
+        : base(message, innerException) => IsPermanent = permanent;
+
+    /// <summary>Whether only a change of configuration or set-up helps.</summary>
+    public bool IsPermanent { get; }
+}

@@ -1,0 +1,45 @@
+using Scheduler.Leases;
+using Scheduler.Locking;
+
+namespace Scheduler.Runs;
+
+/// <summary>The attempt that a body executes; gathers why its token fired.</summary>
+internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease, string replica, CancellationToken stopping) : IRun
+{
+    private int _reason;
+    private volatile bool _completed;
+
+    public string Id => id;
+
+    public Occurrence Occurrence => fire.Occurrence;
+
+    public int Attempt => attempt;
+
+    public LockKey LockKey => lease.Key;
+
+    public FencingToken Token => lease.Token;
+
+    public string Replica => replica;
+
+    public CancellationToken Stopping => stopping;
+
+    public CancellationToken Lost => lease.Lost;
+
+    public bool IsHeld => lease.IsHeld;
+
+    public CancelReason CancelReason => (CancelReason)Volatile.Read(ref _reason);
+
+    /// <summary>Whether the body said that its work is done in spite of its token.</summary>
+    public bool IsCompleted => _completed;
+
+    public void ThrowIfLost() => lease.ThrowIfLost();
+
+    public void Complete() => _completed = true;
+
+    /// <summary>Cancels the body; the first reason stays.</summary>
+    public void Cancel(CancelReason reason)
+    {
+        Interlocked.CompareExchange(ref _reason, (int)reason, (int)CancelReason.None);
+        fire.Cancel();
+    }
+}

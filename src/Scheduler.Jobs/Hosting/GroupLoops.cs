@@ -1,0 +1,58 @@
+using Quartz;
+using Scheduler.Jobs.Reconciliation;
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs.Hosting;
+
+/// <summary>The loops that a replica with State has beside its jobs: heartbeat and reconciler. Without State there are none.</summary>
+internal sealed class GroupLoops(Reconciler? reconciler, Heartbeat? heartbeat) : IDisposable
+{
+    private readonly CancellationTokenSource _stopReconciling = new();
+    private readonly CancellationTokenSource _stopHeartbeat = new();
+    private Task _reconciling = Task.CompletedTask;
+    private Task _beating = Task.CompletedTask;
+
+    /// <summary>Starts both.</summary>
+    public void Start(IScheduler scheduler, IReadOnlyList<TrackedSchedule> schedules)
+    {
+        _reconciling = Task.Run(() => reconciler?.RunAsync(scheduler, schedules, _stopReconciling.Token) ?? Task.CompletedTask);
+        _beating = Task.Run(() => heartbeat?.RunAsync(_stopHeartbeat.Token) ?? Task.CompletedTask);
+    }
+
+    /// <summary>Ends the reconciler, so that a stopping replica takes over nothing; says in the list of members that it stops.</summary>
+    public async ValueTask StopReconcilingAsync(CancellationToken cancellationToken)
+    {
+        await _stopReconciling.CancelAsync();
+        // However it ended, and whether or not it ended in time, the bodies are waited for next.
+        await _reconciling.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await TryAsync(reconciler is null ? null : reconciler.WriteSettledAsync, cancellationToken);
+        await TryAsync(heartbeat is null ? null : heartbeat.WriteAsync, cancellationToken);
+    }
+
+    /// <summary>Ends the heartbeat and leaves the list of members.</summary>
+    public async ValueTask LeaveAsync(CancellationToken cancellationToken)
+    {
+        await _stopHeartbeat.CancelAsync();
+        await _beating.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await TryAsync(heartbeat is null ? null : heartbeat.LeaveAsync, cancellationToken);
+    }
+
+    public void Dispose()
+    {
+        _stopReconciling.Dispose();
+        _stopHeartbeat.Dispose();
+        reconciler?.Dispose();
+    }
+
+    private static async ValueTask TryAsync(Func<CancellationToken, ValueTask>? write, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await (write?.Invoke(cancellationToken) ?? ValueTask.CompletedTask);
+        }
+        catch (Exception e) when (e is StateUnavailableException or OperationCanceledException)
+        {
+            // A stop does not wait for a State that is away: what was not written is found out again by the others.
+        }
+    }
+}

@@ -1,0 +1,57 @@
+using Scheduler.Leases;
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs;
+
+/// <summary>Whether this replica can run jobs now. Thread-safe.</summary>
+public sealed class ReplicaStatus
+{
+    private readonly ILockProvider _locks;
+    private readonly StateGuard? _state;
+    private volatile string? _notRunning = "the scheduler has not started yet";
+
+    internal ReplicaStatus(ILockProvider locks, StateGuard? state) => (_locks, _state) = (locks, state);
+
+    /// <summary>Whether lock store and State answer and the scheduler runs.</summary>
+    public bool IsReady => NotReadyReasons.Count == 0;
+
+    /// <summary>Why not, one sentence each; without secrets.</summary>
+    public IReadOnlyList<string> NotReadyReasons
+    {
+        get
+        {
+            var reasons = new List<string>();
+            if (_notRunning is { } reason)
+            {
+                reasons.Add(reason);
+            }
+            if (_locks.Health is { IsUp: false } locks)
+            {
+                reasons.Add($"lock store '{_locks.Traits.Name}' is down since {locks.Since:O}: {locks.Reason}");
+            }
+            if (_state?.Health is { IsUp: false } state)
+            {
+                reasons.Add($"State '{_state.Name}' is down since {state.Since:O}: {state.Reason}");
+            }
+            return reasons;
+        }
+    }
+
+    /// <summary>Whether the host has come up.</summary>
+    internal bool IsStarted { get; private set; }
+
+    /// <summary>What the heartbeat says: <c>running</c> or <c>stopping</c>.</summary>
+    internal string Activity { get; private set; } = "running";
+
+    internal void Started()
+    {
+        IsStarted = true;
+        _notRunning = null;
+    }
+
+    internal void Stopping()
+    {
+        _notRunning = "the replica is stopping";
+        Activity = "stopping";
+    }
+}

@@ -1,0 +1,157 @@
+using System.Globalization;
+using Quartz;
+using Scheduler.Jobs.Schedules;
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs;
+
+/// <summary>Finds everything that is wrong with a job's definition and class, without running anything.</summary>
+public static class JobDefinitionValidator
+{
+    private const int MaxNameLength = 200;
+
+    /// <summary>Checks one job.</summary>
+    /// <param name="job">The definition.</param>
+    /// <param name="leases">The group's leases, which the job's must fit.</param>
+    /// <param name="section">Where the jobs stand in the configuration, for example <c>Scheduler:Jobs</c>.</param>
+    /// <returns>One sentence per problem: place, value, what is allowed.</returns>
+    public static IEnumerable<string> Validate(JobDefinition job, LeaseOptions leases, string section)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        var place = $"{section}:{job.Name}";
+        if (job.Name.Length is 0 or > MaxNameLength)
+        {
+            yield return $"{place}: a job's name has 1 to {MaxNameLength} characters; this one has {job.Name.Length}.";
+        }
+        foreach (var problem in ValidateClass(job.Type, place, requireAttribute: true))
+        {
+            yield return problem;
+        }
+        foreach (var trigger in job.Triggers)
+        {
+            foreach (var problem in ValidateTrigger(trigger, $"{place}:Triggers:{trigger.Name}"))
+            {
+                yield return problem;
+            }
+        }
+        foreach (var name in job.Triggers.GroupBy(t => t.Name, StringComparer.Ordinal).Where(g => g.Count() > 1).Select(g => g.Key))
+        {
+            yield return $"{place}: two triggers are called '{name}'; a trigger's name is unique within its job.";
+        }
+        foreach (var problem in ValidateAttribute(job, leases, place))
+        {
+            yield return problem;
+        }
+    }
+
+    /// <summary>Checks what a job's attribute says, where its definition does not override it.</summary>
+    internal static IEnumerable<string> ValidateAttribute(JobDefinition job, LeaseOptions leases, string place)
+    {
+        if (JobPolicy.Find<SingleInstanceAttribute>(job.Type) is not { } attribute)
+        {
+            yield break;
+        }
+        foreach (var problem in ValidateKey(job, attribute, place))
+        {
+            yield return problem;
+        }
+        foreach (var problem in ValidateLease(job, attribute, leases, place))
+        {
+            yield return problem;
+        }
+        if ((job.MaxCrashes ?? attribute.MaxCrashes) is var crashes and (< 0 or > 1_000))
+        {
+            yield return $"{place}:MaxCrashes is {crashes}; allowed is 0 to 1000.";
+        }
+    }
+
+    /// <summary>Checks a job class: its attribute, and Quartz attributes that belong to one replica.</summary>
+    internal static IEnumerable<string> ValidateClass(Type type, string place, bool requireAttribute)
+    {
+        var single = JobPolicy.Find<SingleInstanceAttribute>(type) is not null;
+        var every = JobPolicy.Find<EveryReplicaAttribute>(type) is not null;
+        if (!typeof(IJob).IsAssignableFrom(type) || type.IsAbstract)
+        {
+            yield return $"{place}: {type.Name} is no job; it must be a class that implements Quartz.IJob.";
+        }
+        if (single && every)
+        {
+            yield return $"{place}: {type.Name} has both [SingleInstance] and [EveryReplica]; choose one.";
+        }
+        if (!single && !every && requireAttribute)
+        {
+            yield return $"{place}: {type.Name} has neither [SingleInstance] nor [EveryReplica]; without one nobody knows "
+                + "whether it may run on every replica.";
+        }
+        if (single && type.GetCustomAttributes(inherit: true).Any(a => a is RetryPolicyAttribute))
+        {
+            yield return $"{place}: {type.Name} is [SingleInstance] and has Quartz's [RetryPolicy], which waits in one "
+                + "replica's memory and is lost with it; remove it.";
+        }
+        if (single && type.GetCustomAttributes(inherit: true).Any(a => a is PersistJobDataAfterExecutionAttribute))
+        {
+            yield return $"{place}: {type.Name} is [SingleInstance] and has Quartz's [PersistJobDataAfterExecution], whose data "
+                + "stay on one replica; keep such data in a database.";
+        }
+    }
+
+    private static IEnumerable<string> ValidateTrigger(TriggerDefinition trigger, string place)
+    {
+        if (trigger.Name.Length is 0 or > MaxNameLength || trigger.Name == RunRecord.ManualTrigger)
+        {
+            yield return $"{place}: '{trigger.Name}' is no trigger name; it has 1 to {MaxNameLength} characters and is not "
+                + $"'{RunRecord.ManualTrigger}'.";
+        }
+        if ((trigger.Cron is null) == (trigger.Every is null))
+        {
+            yield return $"{place}: a trigger has either Cron or Every, exactly one of them.";
+        }
+        else if (trigger.Cron is { } cron && Schedule.CronProblem(cron) is { } problem)
+        {
+            yield return $"{place}:Cron is '{cron}': {problem}";
+        }
+        else if (trigger.Every is { } every && Schedule.IntervalProblem(every) is { } wrong)
+        {
+            yield return $"{place}:Every is {every}: {wrong}";
+        }
+    }
+
+    private static IEnumerable<string> ValidateKey(JobDefinition job, SingleInstanceAttribute attribute, string place)
+    {
+        var (template, problem) = KeyTemplate.Parse(attribute.Key ?? $"job:{Uri.EscapeDataString(job.Name)}");
+        if (template is null)
+        {
+            yield return $"{place}: the key of {job.Type.Name}: {problem}";
+            yield break;
+        }
+        foreach (var trigger in job.Triggers)
+        {
+            if (template.Fill(name => trigger.Data.GetValueOrDefault(name)).Problem is { } missing)
+            {
+                yield return $"{place}:Triggers:{trigger.Name}:Data: {missing}";
+            }
+        }
+    }
+
+    private static IEnumerable<string> ValidateLease(
+        JobDefinition job,
+        SingleInstanceAttribute attribute,
+        LeaseOptions leases,
+        string place
+    )
+    {
+        var lease = job.Lease;
+        var setting = $"{place}:Lease";
+        if (lease is null && attribute.Lease is { } text)
+        {
+            setting = $"{place}: [SingleInstance(Lease)] of {job.Type.Name}";
+            if (!TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var parsed))
+            {
+                return [$"{setting} is '{text}', which is no time span such as 00:00:10."];
+            }
+            lease = parsed;
+        }
+        return lease is { } value ? LeaseOptionsValidator.ValidateLease(value, leases, setting) : [];
+    }
+}

@@ -1,0 +1,313 @@
+using Microsoft.Extensions.Logging;
+using Quartz;
+using Scheduler.Jobs.Telemetry;
+using Scheduler.Leases;
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs.Reconciliation;
+
+/// <summary>
+/// Finds due occurrences without a row and open runs whose lock is free, whatever the cause, and sends them through the same lock and
+/// claim as any fire. Stand-by, take-over and catch-up are this one loop; every replica has one, and the lock decides between them.
+/// </summary>
+internal sealed class Reconciler : IDisposable
+{
+    /// <summary>How many missed occurrences of a trigger are run; older ones are left out.</summary>
+    public const int MaxMissed = 1_000;
+
+    private const int MaxOpenRuns = 1_000;
+    private static readonly TimeSpan SettleInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan AfterExpiry = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan LearnInterval = TimeSpan.FromSeconds(5);
+
+    private readonly StateGuard _state;
+    private readonly ILockProvider _locks;
+    private readonly RunPipeline _pipeline;
+    private readonly RunLauncher _launcher;
+    private readonly JobCatalog _jobs;
+    private readonly TimeProvider _time;
+    private readonly TimeSpan _maxClockOffset;
+    private readonly ILogger _logger;
+    private readonly WakeSignal _wake;
+    private readonly TimeSpan _interval;
+    private volatile HashSet<LockKey> _watched = [];
+    private IReadOnlyList<TrackedSchedule> _schedules = [];
+    private long _lastSettling;
+    private volatile bool _settleNow = true;
+    private long _lastLearning;
+    private bool _down;
+
+    public Reconciler(
+        StateGuard state,
+        ILockProvider locks,
+        RunPipeline pipeline,
+        RunLauncher launcher,
+        JobCatalog jobs,
+        TimeProvider time,
+        TimeSpan maxClockOffset,
+        ILogger<Reconciler> logger
+    )
+    {
+        (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
+        (_maxClockOffset, _logger) = (maxClockOffset, logger);
+        _wake = new WakeSignal(time);
+        // On one host a dead process's leases are free at once, without anything that could tell; elsewhere expiry is known ahead.
+        _interval = locks.Traits.HostLocal ? TimeSpan.FromMilliseconds(200) : TimeSpan.FromSeconds(1);
+    }
+
+    /// <summary>Runs until cancelled.</summary>
+    /// <param name="scheduler">Where runs are started.</param>
+    /// <param name="schedules">The schedules of this replica.</param>
+    /// <param name="cancellationToken">Ends the loop.</param>
+    public async Task RunAsync(IScheduler scheduler, IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
+    {
+        _schedules = schedules;
+        _launcher.LaunchEnded += LookForTheNext;
+        _state.CameUp += _wake.Set;
+        using var watch = _locks.Watch(key =>
+        {
+            if (_watched.Contains(key))
+            {
+                _wake.Set();
+            }
+        });
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            var next = _interval;
+            try
+            {
+                next = await PassAsync(scheduler, cancellationToken);
+                _down = false;
+            }
+            catch (Exception e) when (e is StateUnavailableException or StoreUnavailableException)
+            {
+                if (!_down)
+                {
+                    JobLog.ReconcilerWaits(_logger, e.Message);
+                }
+                _down = true;
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                break;
+            }
+#pragma warning disable CA1031 // A defect in one pass must not end take-over for the life of the process; it is logged as an error.
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                JobLog.ReconcilerFailed(_logger, e);
+            }
+            try
+            {
+                await _wake.WaitAsync(next, cancellationToken);
+            }
+            catch (OperationCanceledException)
+            {
+                break;
+            }
+        }
+        _launcher.LaunchEnded -= LookForTheNext;
+        _state.CameUp -= _wake.Set;
+    }
+
+    /// <summary>Writes down how far all schedules are settled; called at a stop.</summary>
+    public async ValueTask WriteSettledAsync(CancellationToken cancellationToken)
+    {
+        foreach (var schedule in _schedules)
+        {
+            if (schedule.SettledUntil is { } until)
+            {
+                await WriteSettledAsync(schedule, until, cancellationToken);
+            }
+        }
+    }
+
+    public void Dispose() => _wake.Dispose();
+
+    /// <summary>One look at everything.</summary>
+    /// <returns>When to look again at the latest.</returns>
+    internal async ValueTask<TimeSpan> PassAsync(IScheduler scheduler, CancellationToken cancellationToken)
+    {
+        var now = _time.GetUtcNow();
+        var candidates = new List<Launch>();
+        foreach (var run in await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken))
+        {
+            var due = run.State != RunState.Waiting || run.NextAttemptAt is null || run.NextAttemptAt <= now;
+            if (due && !_pipeline.IsRunning(run.Id) && await HasJobAsync(scheduler, run.Job, cancellationToken))
+            {
+                var occurrence = new Occurrence(run.Job, run.Trigger, run.ScheduledAt);
+                candidates.Add(new Launch(occurrence, run.LockKey, run.Id, run.Data, Why(run), run.State == RunState.Running));
+            }
+        }
+        if (_settleNow || _time.GetElapsedTime(_lastSettling) >= SettleInterval)
+        {
+            _settleNow = false;
+            _lastSettling = _time.GetTimestamp();
+            await _launcher.MendAsync(scheduler, _jobs, cancellationToken);
+            foreach (var schedule in _schedules)
+            {
+                await TrySettleAsync(schedule, now - _maxClockOffset, candidates, cancellationToken);
+            }
+        }
+        return await LaunchAsync(scheduler, candidates, cancellationToken);
+    }
+
+    // What was missed is made up for one after another, not one a second.
+    private void LookForTheNext()
+    {
+        _settleNow = true;
+        _wake.Set();
+    }
+
+    // A job may have come to Quartz after the start and not have fired here yet.
+    private async ValueTask<bool> HasJobAsync(IScheduler scheduler, string job, CancellationToken cancellationToken)
+    {
+        if (_jobs.Find(job) is null && (_lastLearning == 0 || _time.GetElapsedTime(_lastLearning) >= LearnInterval))
+        {
+            _lastLearning = _time.GetTimestamp();
+            await _jobs.LearnAsync(scheduler, cancellationToken);
+        }
+        return _jobs.Find(job) is not null;
+    }
+
+    private async ValueTask TrySettleAsync(
+        TrackedSchedule schedule,
+        DateTimeOffset until,
+        List<Launch> candidates,
+        CancellationToken cancellationToken
+    )
+    {
+        try
+        {
+            await SettleAsync(schedule, until, candidates, cancellationToken);
+            schedule.IsBroken = false;
+        }
+#pragma warning disable CA1031 // One schedule that cannot be judged must not keep the others from it.
+        catch (Exception e) when (e is not (StateUnavailableException or OperationCanceledException))
+#pragma warning restore CA1031
+        {
+            if (!schedule.IsBroken)
+            {
+                JobLog.ReconcilerFailed(_logger, e);
+            }
+            schedule.IsBroken = true;
+        }
+    }
+
+    private async ValueTask SettleAsync(
+        TrackedSchedule schedule,
+        DateTimeOffset until,
+        List<Launch> candidates,
+        CancellationToken cancellationToken
+    )
+    {
+        var (job, trigger) = (schedule.Policy.Job, schedule.Trigger);
+        if (schedule.SettledUntil is not { } after)
+        {
+            var record = await _state.CallAsync(
+                (s, token) => s.Schedules.ObserveAsync(job, trigger, schedule.Schedule.Fingerprint, _time.GetUtcNow(), token),
+                cancellationToken
+            );
+            schedule.Observe(record);
+            after = record.SettledUntil;
+        }
+        if (until <= after)
+        {
+            return;
+        }
+        var (due, leftOut) = schedule.Schedule.Between(after, until, MaxMissed);
+        if (due.Count == 0)
+        {
+            return;
+        }
+        if (leftOut)
+        {
+            after = due[0] - TimeSpan.FromMilliseconds(1);
+        }
+        var rows = await _state.CallAsync((s, token) => s.Runs.OccurrencesAsync(job, trigger, after, until, token), cancellationToken);
+        var before = rows.Any(r => r.Run.ScheduledAt == due[0])
+            ? null
+            : await _state.CallAsync((s, token) => s.Runs.LastOccurrenceAsync(job, trigger, after, token), cancellationToken);
+        var settlement = Settlement.Of(due, rows, before);
+        if (leftOut && settlement.Missing.Count > 0)
+        {
+            JobLog.LeftOut(_logger, job, trigger, MaxMissed, due[0]);
+        }
+        if (settlement.Overlapped.Count > 0 || settlement.Missing.Count > 0)
+        {
+            await RecordAsync(schedule, settlement, candidates, cancellationToken);
+        }
+        if (settlement.SettledUntil is { } settled && schedule.Settle(settled))
+        {
+            await WriteSettledAsync(schedule, settled, cancellationToken);
+        }
+    }
+
+    private async ValueTask RecordAsync(
+        TrackedSchedule schedule,
+        Settlement settlement,
+        List<Launch> candidates,
+        CancellationToken cancellationToken
+    )
+    {
+        var (key, problem) = schedule.Policy.KeyFor(schedule.Data);
+        if (key is not { } lockKey)
+        {
+            throw new InvalidOperationException($"'{schedule.Policy.Job}/{schedule.Trigger}': {problem}");
+        }
+        Occurrence At(DateTimeOffset time) => new(schedule.Policy.Job, schedule.Trigger, time);
+        if (settlement.Overlapped.Count > 0)
+        {
+            Occurrence[] overlapped = [.. settlement.Overlapped.Select(At)];
+            await _state.CallAsync(
+                (s, token) => s.Runs.RecordOverlappedAsync(overlapped, lockKey, _time.GetUtcNow(), token),
+                cancellationToken
+            );
+            JobLog.Overlapped(_logger, schedule.Policy.Job, schedule.Trigger, overlapped.Length);
+        }
+        var data = QuartzNames.ToJson(schedule.Data);
+        candidates.AddRange(settlement.Missing.Select(time => new Launch(At(time), lockKey, null, data, "no replica has run it")));
+    }
+
+    // One at a time under a key, the oldest first; a key that is held is looked at again when it is released or would expire.
+    private async ValueTask<TimeSpan> LaunchAsync(IScheduler scheduler, List<Launch> candidates, CancellationToken cancellationToken)
+    {
+        var next = _interval;
+        _watched = [.. candidates.Select(c => c.LockKey)];
+        foreach (var byKey in candidates.GroupBy(c => c.LockKey))
+        {
+            if (_launcher.IsInFlight(byKey.Key))
+            {
+                continue;
+            }
+            if (await _locks.ReadAsync(byKey.Key, cancellationToken) is { } held)
+            {
+                // A grant that is over may be shown until somebody sweeps it.
+                next = TimeSpan.FromTicks(Math.Clamp((held.Remaining + AfterExpiry).Ticks, AfterExpiry.Ticks, next.Ticks));
+                continue;
+            }
+            var launch = byKey.MinBy(c => c.Occurrence.ScheduledAt)!;
+            if (_jobs.Find(launch.Occurrence.Job) is { } policy)
+            {
+                await _launcher.LaunchAsync(scheduler, policy.Key, launch, cancellationToken);
+            }
+        }
+        return next;
+    }
+
+    private ValueTask WriteSettledAsync(TrackedSchedule schedule, DateTimeOffset until, CancellationToken cancellationToken) =>
+        _state.CallAsync(
+            (s, token) => s.Schedules.SettleAsync(schedule.Policy.Job, schedule.Trigger, schedule.Schedule.Fingerprint, until, token),
+            cancellationToken
+        );
+
+    private static string Why(RunRecord run) =>
+        run.State switch
+        {
+            RunState.Waiting => "it was asked for",
+            RunState.Interrupted => $"attempt {run.Attempt} on {run.Replica} was interrupted",
+            RunState.Orphaned => "no replica had its job",
+            _ => $"attempt {run.Attempt} on {run.Replica} ended without a word",
+        };
+}

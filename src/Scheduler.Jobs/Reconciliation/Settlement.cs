@@ -1,0 +1,79 @@
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs.Reconciliation;
+
+/// <summary>What is to be done about a trigger's due occurrences. Pure.</summary>
+/// <param name="SettledUntil">Everything due up to here has a row, or gets one by <paramref name="Overlapped"/>.</param>
+/// <param name="Overlapped">To be recorded as overlapped.</param>
+/// <param name="Missing">To be run, oldest first.</param>
+internal sealed record Settlement(
+    DateTimeOffset? SettledUntil,
+    IReadOnlyList<DateTimeOffset> Overlapped,
+    IReadOnlyList<DateTimeOffset> Missing
+)
+{
+    /// <summary>Judges due occurrences against the rows of the ledger.</summary>
+    /// <param name="due">The due times, in order.</param>
+    /// <param name="rows">The rows in their range.</param>
+    /// <param name="before">The newest row before the range that is not overlapped.</param>
+    /// <remarks>
+    /// An occurrence without a row came to nothing either because the one before it of the same trigger still ran (overlapped), or
+    /// because nobody was there to fire it (missing). "The one before it" is the last that ran: with missing ones in between, which
+    /// run later, it is not before it any more. Then a run that outlasts a whole period overlaps what comes due meanwhile all the same,
+    /// as it would if nothing had been missed: otherwise one missed occurrence of a job that is slower than its schedule would begin a
+    /// backlog that never ends. While the one before it runs, nothing can be said yet.
+    /// </remarks>
+    public static Settlement Of(IReadOnlyList<DateTimeOffset> due, IReadOnlyList<RecordedOccurrence> rows, RecordedOccurrence? before)
+    {
+        var byTime = rows.ToDictionary(r => r.Run.ScheduledAt);
+        var overlapped = new List<DateTimeOffset>();
+        var missing = new List<DateTimeOffset>();
+        DateTimeOffset? settled = null;
+        var last = before;
+        var gap = false;
+        DateTimeOffset? previous = before?.Run.ScheduledAt;
+        foreach (var time in due)
+        {
+            var period = time - (previous ?? DateTimeOffset.MinValue);
+            previous = time;
+            if (byTime.TryGetValue(time, out var row))
+            {
+                if (row.Run.State != RunState.Overlapped)
+                {
+                    (last, gap) = (row, false);
+                }
+            }
+            else if (!gap && last is not null && Runs(last, time))
+            {
+                break;
+            }
+            else if (!gap && last is not null && Ran(last, time))
+            {
+                overlapped.Add(time);
+            }
+            else if (gap && rows.Any(r => Outlasts(r, time, period)))
+            {
+                overlapped.Add(time);
+            }
+            else
+            {
+                missing.Add(time);
+                gap = true;
+            }
+            if (missing.Count == 0)
+            {
+                settled = time;
+            }
+        }
+        return new Settlement(settled, overlapped, missing);
+    }
+
+    private static bool Ran(RecordedOccurrence occurrence, DateTimeOffset time) =>
+        occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time);
+
+    private static bool Outlasts(RecordedOccurrence occurrence, DateTimeOffset time, TimeSpan period) =>
+        occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time && a.EndedAt - a.StartedAt > period);
+
+    private static bool Runs(RecordedOccurrence occurrence, DateTimeOffset time) =>
+        occurrence.Run is { State: RunState.Running, StartedAt: { } started } && started <= time;
+}

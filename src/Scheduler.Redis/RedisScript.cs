@@ -1,0 +1,54 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Scheduler.Redis;
+
+/// <summary>One embedded script and the hash that it is called by. A script is never sent along with a call.</summary>
+internal sealed class RedisScript
+{
+    /// <summary>The one that grants; what nodes know is <see cref="ForNode"/> of it.</summary>
+    public static readonly RedisScript Acquire = new("acquire");
+    public static readonly RedisScript Renew = new("renew");
+    public static readonly RedisScript Release = new("release");
+    public static readonly RedisScript Revoke = new("revoke");
+    public static readonly RedisScript Read = new("read");
+    public static readonly RedisScript List = new("list");
+    public static readonly RedisScript Check = new("check");
+
+    /// <summary>Those that grant nothing, so that they may be loaded into any node at any time.</summary>
+    public static readonly IReadOnlyList<RedisScript> Harmless = [Renew, Release, Revoke, Read, List, Check];
+
+    private RedisScript(string name)
+        : this(TextOf(name), name) { }
+
+    private RedisScript(string text, string name)
+    {
+        Name = name;
+        Text = text;
+#pragma warning disable CA5350 // The hash that Redis names scripts by; nothing secret depends on it.
+        Hash = SHA1.HashData(Encoding.UTF8.GetBytes(Text));
+#pragma warning restore CA5350
+    }
+
+    public string Name { get; }
+
+    public string Text { get; }
+
+    public byte[] Hash { get; }
+
+    /// <summary>
+    /// The same script under a hash of one node's own. A node that was restarted, or another that took over, does not know that hash,
+    /// even when the check of another group or replica has made its own known there: it answers NOSCRIPT.
+    /// </summary>
+    public RedisScript ForNode(string runId) => new($"{Text}-- {runId}\n", Name);
+
+    private static string TextOf(string name)
+    {
+        using var stream =
+            Assembly.GetExecutingAssembly().GetManifestResourceStream($"Scheduler.Redis.Lua.{name}.lua")
+            ?? throw new InvalidOperationException($"The script {name}.lua is not embedded in Scheduler.Redis.");
+        using var reader = new StreamReader(stream, Encoding.UTF8);
+        return reader.ReadToEnd();
+    }
+}

@@ -1,0 +1,153 @@
+using System.Data.Common;
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Scheduler.Locking;
+
+namespace Scheduler.Sqlite.Fencing;
+
+/// <summary>Effects on an SQLite database of the application that a holder with an older token cannot have. Thread-safe.</summary>
+public static class SqliteFence
+{
+    private const int Busy = 5;
+    private const int Locked = 6;
+    private const int Error = 1;
+
+    // In whole seconds, as the driver takes it: how long one attempt waits for another writer, blocking its thread.
+    private const int AttemptSeconds = 1;
+
+    // The last attempt begins before this, so that all is over after about 5 s.
+    private static readonly TimeSpan LastStart = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>
+    /// Runs work in one transaction that first raises the resource's fence to the token, then commits. What the work reads is therefore
+    /// read after the fence stands: raised at the end instead, two holders would both act on the same state.
+    /// </summary>
+    /// <remarks>
+    /// <para>The transaction is <c>BEGIN IMMEDIATE</c>, so it waits for other writers at its start and never in the middle. The table
+    /// <c>fences</c> is made when it is missing.</para>
+    /// <para>A busy database is tried again until about 5 s after the call, whatever the data source's own time-outs for commands; only a
+    /// <c>busy_timeout</c> of more than 1 s that it sets itself makes that longer. In between the thread is blocked for 1 s at most, and
+    /// cancellation is looked at. Where the work itself meets a busy database it is run again, in a new transaction.</para>
+    /// <para>SQLite works synchronously: a call occupies its thread. If the call throws, nothing of the work is in the database, except
+    /// when the commit itself failed with an error of the disk: then the outcome is unknown.</para>
+    /// </remarks>
+    /// <param name="database">The application's database; see <see cref="SqliteDatabase.Create"/>.</param>
+    /// <param name="resource">What is protected, for example <c>payouts</c>; one name for everything that must not have two
+    /// writers.</param>
+    /// <param name="lockKey">The key that protects it; the fence remembers it and takes tokens of no other key.</param>
+    /// <param name="token">The caller's token; an equal or greater one than the fence passes.</param>
+    /// <param name="work">Reads and writes on the connection and transaction that it is given; must not commit.</param>
+    /// <param name="cancellationToken">Ends the call; the transaction is rolled back.</param>
+    /// <returns>What the work returned.</returns>
+    /// <exception cref="StaleLeaseException">A newer token has been seen; everything is rolled back.</exception>
+    /// <exception cref="InvalidOperationException">Another lock key protects the resource.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The token is not positive.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; everything is rolled back.</exception>
+    /// <exception cref="DbException">The database cannot be used, or stayed busy for about 5 s; the message then names it.</exception>
+    public static async ValueTask<T> RunAsync<T>(
+        DbDataSource database,
+        string resource,
+        LockKey lockKey,
+        FencingToken token,
+        Func<DbConnection, DbTransaction, CancellationToken, ValueTask<T>> work,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentException.ThrowIfNullOrEmpty(resource);
+        ArgumentException.ThrowIfNullOrEmpty(lockKey.Value, nameof(lockKey));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(token.Value, nameof(token));
+        ArgumentNullException.ThrowIfNull(work);
+        var start = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                return await TryAsync(database, resource, lockKey, token, work, cancellationToken);
+            }
+            catch (SqliteException busy) when (busy.SqliteErrorCode is Busy or Locked)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                var waited = TimeProvider.System.GetElapsedTime(start);
+                if (waited >= LastStart)
+                {
+                    throw StayedBusy(database, resource, waited, busy);
+                }
+                await Task.Delay(Pause, TimeProvider.System, cancellationToken);
+            }
+        }
+    }
+
+    // A DbException with the driver's codes, as for everything else; it takes no inner exception.
+    private static SqliteException StayedBusy(DbDataSource database, string resource, TimeSpan waited, SqliteException busy) =>
+        new(
+            $"Another program has been writing to the database '{FileOf(database)}' for {waited.TotalSeconds:0.#} s, so the work on "
+                + $"'{resource}' was not done. End shells and backups that write to it, keep transactions short, then run it again.",
+            busy.SqliteErrorCode,
+            busy.SqliteExtendedErrorCode
+        );
+
+    // The file only: a connection string may hold a password.
+    private static string FileOf(DbDataSource database)
+    {
+        using var connection = database.CreateConnection();
+        return connection.DataSource;
+    }
+
+    private static async ValueTask<T> TryAsync<T>(
+        DbDataSource database,
+        string resource,
+        LockKey lockKey,
+        FencingToken token,
+        Func<DbConnection, DbTransaction, CancellationToken, ValueTask<T>> work,
+        CancellationToken cancellationToken
+    )
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = Begin(connection);
+        if (Raise(connection, transaction, resource, lockKey, token) is { } newest)
+        {
+            throw new StaleLeaseException(resource, lockKey, token, newest);
+        }
+        var result = await work(connection, transaction, cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        // Not cancellable any more: a cancelled commit would leave the outcome unknown.
+        await transaction.CommitAsync(CancellationToken.None);
+        return result;
+    }
+
+    // The driver begins with BEGIN IMMEDIATE at this level. Leaving without a commit rolls back.
+    private static DbTransaction Begin(DbConnection connection)
+    {
+        if (connection is not SqliteConnection sqlite)
+        {
+            return connection.BeginTransaction(System.Data.IsolationLevel.Serializable);
+        }
+        // The driver repeats a busy BEGIN for so long, 30 s unless told otherwise.
+        var usual = sqlite.DefaultTimeout;
+        sqlite.DefaultTimeout = AttemptSeconds;
+        try
+        {
+            return sqlite.BeginTransaction(System.Data.IsolationLevel.Serializable);
+        }
+        finally
+        {
+            sqlite.DefaultTimeout = usual;
+        }
+    }
+
+    private static FencingToken? Raise(DbConnection connection, DbTransaction transaction, string resource, LockKey key, FencingToken token)
+    {
+        try
+        {
+            return FenceTable.Raise(connection, transaction, "", resource, key, token);
+        }
+        catch (SqliteException missing)
+            when (missing.SqliteErrorCode == Error && missing.Message.Contains("no such table", StringComparison.Ordinal))
+        {
+            connection.Execute(FenceTable.Create, transaction: transaction);
+            return FenceTable.Raise(connection, transaction, "", resource, key, token);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+SELECT last FROM numbers WHERE id = 1;

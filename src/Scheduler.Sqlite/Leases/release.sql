@@ -1,0 +1,1 @@
+DELETE FROM leases WHERE grp = $group AND key = $key;

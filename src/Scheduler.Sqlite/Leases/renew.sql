@@ -1,0 +1,1 @@
+UPDATE leases SET ends_at = $ends_at WHERE grp = $group AND key = $key;

@@ -1,0 +1,1 @@
+UPDATE leases SET revoked = 1 WHERE grp = $group AND key = $key;

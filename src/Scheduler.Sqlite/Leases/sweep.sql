@@ -1,0 +1,1 @@
+DELETE FROM leases WHERE boot <> $boot OR ends_at <= $now;

@@ -1,0 +1,1 @@
+UPDATE numbers SET last = $last WHERE id = 1;

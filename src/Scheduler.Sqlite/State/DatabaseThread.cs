@@ -1,0 +1,172 @@
+using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
+using Scheduler.Sqlite.Files;
+using Scheduler.Sqlite.Telemetry;
+
+namespace Scheduler.Sqlite.State;
+
+/// <summary>
+/// A thread with a connection of its own that works off a queue of calls; SQLite would block the callers' threads. The writer's takes
+/// all calls that wait (at most 256) into one commit, because a commit waits for the disk; each call has a savepoint, so a failing one
+/// fails alone. It waits for other processes at the writer lock, in the kernel, and so never meets SQLite's own busy state.
+/// </summary>
+internal sealed class DatabaseThread
+{
+    private const int LargestBatch = 256;
+
+    private readonly SqliteDataSource _source;
+    private readonly BlockingCollection<Operation> _queue;
+    private readonly WriterLock? _lock;
+    private readonly ILogger _log;
+    private readonly Thread _thread;
+    private readonly List<Operation> _batch = [];
+    private SqliteConnection? _connection;
+    private bool _full;
+
+    /// <summary>Starts the thread.</summary>
+    /// <param name="source">The database.</param>
+    /// <param name="queue">The calls; the thread ends when adding is completed and it is empty.</param>
+    /// <param name="writerLock">Where writers of all processes queue; none for a reader.</param>
+    /// <param name="log">Where a full disk is told.</param>
+    public DatabaseThread(SqliteDataSource source, BlockingCollection<Operation> queue, WriterLock? writerLock, ILogger log)
+    {
+        _source = source;
+        _queue = queue;
+        _lock = writerLock;
+        _log = log;
+        _thread = new Thread(Work) { IsBackground = true, Name = writerLock is null ? "state reader" : "state writer" };
+        _thread.Start();
+    }
+
+    /// <summary>Waits for the end of the thread.</summary>
+    public bool Join(TimeSpan limit) => _thread.Join(limit);
+
+    private bool IsWriter => _lock is not null;
+
+    private void Work()
+    {
+        foreach (var first in _queue.GetConsumingEnumerable())
+        {
+            try
+            {
+                _lock?.Enter();
+                Take(first);
+                RunBatch();
+            }
+            catch (Exception problem)
+            {
+                if (_batch.Count == 0)
+                {
+                    first.Fail(Explain(problem));
+                }
+                FailBatch(problem);
+            }
+            finally
+            {
+                _lock?.Exit();
+                _batch.Clear();
+            }
+        }
+        _connection?.Dispose();
+    }
+
+    // After the lock was waited for: what came meanwhile goes along, and who gave up meanwhile is left out.
+    private void Take(Operation first)
+    {
+        for (var next = first; ; )
+        {
+            if (next.TryTake())
+            {
+                _batch.Add(next);
+            }
+            if (!IsWriter || _batch.Count >= LargestBatch || !_queue.TryTake(out next!))
+            {
+                return;
+            }
+        }
+    }
+
+    private void RunBatch()
+    {
+        if (_batch.Count == 0)
+        {
+            return;
+        }
+        // A file that was deleted would go on working here, unseen by everybody else.
+        StateProblem.ThrowIfDeleted(_source.Path);
+        _connection ??= (SqliteConnection)_source.OpenConnection();
+        // Two words each: Dapper takes a single one for the name of a stored procedure.
+        _connection.Execute(IsWriter ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED");
+        var succeeded = new List<Operation>(_batch.Count);
+        foreach (var operation in _batch)
+        {
+            if (RunOne(_connection, operation))
+            {
+                succeeded.Add(operation);
+            }
+        }
+        // Failed ones have been told; only the others depend on the commit.
+        _batch.Clear();
+        _batch.AddRange(succeeded);
+        _connection.Execute("COMMIT TRANSACTION");
+        if (_full && succeeded.Count > 0)
+        {
+            _full = false;
+            Log.StateDiskHasSpace(_log, _source.Path);
+        }
+        foreach (var operation in succeeded)
+        {
+            operation.Complete();
+        }
+    }
+
+    private bool RunOne(SqliteConnection connection, Operation operation)
+    {
+        connection.Execute("SAVEPOINT one");
+        try
+        {
+            operation.Run(connection);
+            connection.Execute("RELEASE one");
+            return true;
+        }
+        catch (Exception problem)
+        {
+            try
+            {
+                connection.Execute("ROLLBACK TO one; RELEASE one");
+            }
+            catch (SqliteException)
+            {
+                // SQLite has rolled back everything by itself (disk full): the whole batch fails, and for the first reason.
+                ExceptionDispatchInfo.Throw(problem);
+            }
+            operation.Fail(Explain(problem));
+            return false;
+        }
+    }
+
+    private void FailBatch(Exception problem)
+    {
+        // A fresh connection is the one state that is known for sure; it also rolls back what is open.
+        _connection?.Dispose();
+        _connection = null;
+        var told = Explain(problem);
+        foreach (var operation in _batch)
+        {
+            operation.Fail(told);
+        }
+    }
+
+    private Exception Explain(Exception problem)
+    {
+        if (StateProblem.IsDiskFull(problem) && !_full)
+        {
+            _full = true;
+            Log.StateDiskFull(_log, _source.Path, Path.GetDirectoryName(_source.Path));
+        }
+        return StateProblem.Explain(_source.Path, problem);
+    }
+}

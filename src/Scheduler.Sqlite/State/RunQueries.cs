@@ -1,0 +1,45 @@
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Scheduler.Runs;
+
+namespace Scheduler.Sqlite.State;
+
+/// <summary>What several calls of the ledger read. Stateless and thread-safe.</summary>
+internal static class RunQueries
+{
+    private const string Select = $"SELECT {RunRow.Columns} FROM runs ";
+
+    /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>
+    public static string NewId(DateTimeOffset now) => Guid.CreateVersion7(now).ToString("N");
+
+    public static RunRow? Find(SqliteConnection connection, string group, string id) =>
+        connection.QuerySingleOrDefault<RunRow>(Select + "WHERE group_name = @group AND id = @id", new { group, id });
+
+    public static RunRow? FindOccurrence(SqliteConnection connection, string group, Occurrence occurrence) =>
+        connection.QuerySingleOrDefault<RunRow>(
+            Select + "WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND scheduled_at = @at AND kind = 'scheduled'",
+            new
+            {
+                group,
+                job = occurrence.Job,
+                trigger = occurrence.Trigger,
+                at = Times.Of(occurrence.ScheduledAt),
+            }
+        );
+
+    public static List<RunRow> List(SqliteConnection connection, string tail, object values) =>
+        connection.Query<RunRow>(Select + tail, values).AsList();
+
+    public static RecordedOccurrence WithAttempts(SqliteConnection connection, string group, RunRow row) =>
+        new(
+            row.ToRecord(),
+            [
+                .. connection
+                    .Query<AttemptRow>(
+                        $"SELECT {AttemptRow.Columns} FROM run_attempts WHERE group_name = @group AND run_id = @id ORDER BY attempt",
+                        new { group, id = row.Id }
+                    )
+                    .Select(attempt => attempt.ToRecord()),
+            ]
+        );
+}

@@ -1,0 +1,139 @@
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Scheduler.Runs;
+using Scheduler.Sqlite.Fencing;
+
+namespace Scheduler.Sqlite.State;
+
+/// <summary>The transaction of a claim: raises the fence, then takes the run or says why not. Stateless and thread-safe.</summary>
+internal static class SqliteClaim
+{
+    private const string Insert = """
+        INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, token, replica, started_at,
+          created_at)
+        VALUES (@group, @id, @job, @trigger, 'scheduled', @scheduledAt, @lockKey, @data, 'running', 1, @token, @replica, @now, @now)
+        """;
+
+    private const string InsertAttempt = """
+        INSERT INTO run_attempts (group_name, run_id, attempt, token, replica, started_at)
+        VALUES (@group, @id, @attempt, @token, @replica, @now)
+        """;
+
+    private const string Begin = """
+        UPDATE runs SET state = 'running', attempt = @attempt, crashes = @crashes, token = @token, replica = @replica, started_at = @now,
+          finished_at = NULL, next_attempt_at = NULL, error = NULL
+        WHERE group_name = @group AND id = @id
+        """;
+
+    private const string Close = """
+        UPDATE runs SET state = 'dead', crashes = @crashes, finished_at = @now, next_attempt_at = NULL, error = @error
+        WHERE group_name = @group AND id = @id
+        """;
+
+    public static ClaimResult Run(SqliteConnection connection, string group, ClaimRequest request)
+    {
+        // First of all: what follows is then read behind the fence.
+        if (FenceTable.Raise(connection, transaction: null, group, request.LockKey.Value, request.LockKey, request.Token) is { } newest)
+        {
+            return new ClaimResult.Stale(newest);
+        }
+        return request.Occurrence is { } occurrence
+            ? ClaimOccurrence(connection, group, request, occurrence)
+            : ClaimRun(connection, group, request, request.RunId!);
+    }
+
+    private static ClaimResult ClaimOccurrence(SqliteConnection connection, string group, ClaimRequest request, Occurrence occurrence)
+    {
+        if (RunQueries.FindOccurrence(connection, group, occurrence) is { } row)
+        {
+            return IsSameClaim(row, request) ? new ClaimResult.Claimed(row.ToRecord()) : new ClaimResult.Recorded(row.ToRecord());
+        }
+        var now = Times.Of(request.Now);
+        var values = new
+        {
+            group,
+            id = RunQueries.NewId(request.Now),
+            job = occurrence.Job,
+            trigger = occurrence.Trigger,
+            scheduledAt = Times.Of(occurrence.ScheduledAt),
+            lockKey = request.LockKey.Value,
+            data = request.Data,
+            token = request.Token.Value,
+            replica = request.Replica,
+            attempt = 1,
+            now,
+        };
+        connection.Execute(Insert, values);
+        connection.Execute(InsertAttempt, values);
+        return new ClaimResult.Claimed(RunQueries.Find(connection, group, values.id)!.ToRecord());
+    }
+
+    private static ClaimResult ClaimRun(SqliteConnection connection, string group, ClaimRequest request, string id)
+    {
+        if (RunQueries.Find(connection, group, id) is not { } row)
+        {
+            return new ClaimResult.Unknown();
+        }
+        if (row.LockKey != request.LockKey.Value)
+        {
+            throw new ArgumentException(
+                $"The run '{id}' is protected by the lock key '{row.LockKey}', not by '{request.LockKey}': hold that one to claim it.",
+                nameof(request)
+            );
+        }
+        if (IsSameClaim(row, request))
+        {
+            return new ClaimResult.Claimed(row.ToRecord());
+        }
+        if (!IsClaimable(row, request))
+        {
+            return new ClaimResult.Recorded(row.ToRecord());
+        }
+        var crashed = row.StateValue == RunState.Running;
+        var values = new
+        {
+            group,
+            id,
+            attempt = row.Attempt + 1,
+            crashes = row.Crashes + (crashed ? 1 : 0),
+            token = request.Token.Value,
+            replica = request.Replica,
+            now = Times.Of(request.Now),
+            error = Verdict(row, request),
+        };
+        if (crashed && values.error is not null)
+        {
+            connection.Execute(Close, values);
+            return new ClaimResult.Closed(RunQueries.Find(connection, group, id)!.ToRecord());
+        }
+        connection.Execute(Begin, values);
+        connection.Execute(InsertAttempt, values);
+        return new ClaimResult.Claimed(RunQueries.Find(connection, group, id)!.ToRecord());
+    }
+
+    // A claim whose answer was lost is asked for again.
+    private static bool IsSameClaim(RunRow row, ClaimRequest request) =>
+        row.StateValue == RunState.Running && row.Token == request.Token.Value && row.Replica == request.Replica;
+
+    private static bool IsClaimable(RunRow row, ClaimRequest request) =>
+        row.StateValue switch
+        {
+            RunState.Waiting => row.NextAttemptAt is not { } at || at <= Times.Of(request.Now),
+            RunState.Interrupted or RunState.Orphaned => true,
+            RunState.Running => row.Token < request.Token.Value,
+            _ => false,
+        };
+
+    private static string? Verdict(RunRow row, ClaimRequest request)
+    {
+        if (request.OnCrash == OnCrash.Leave)
+        {
+            return $"Attempt {row.Attempt} ended with its replica '{row.Replica}', and the job is set to be left then (OnCrash.Leave).";
+        }
+        return row.Crashes + 1 > request.MaxCrashes
+            ? $"Attempt {row.Attempt} ended with its replica '{row.Replica}': crash {row.Crashes + 1}, and {request.MaxCrashes} "
+                + "are allowed "
+                + "(MaxCrashes)."
+            : null;
+    }
+}

@@ -1,0 +1,246 @@
+using System.Globalization;
+using Dapper;
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Sqlite.State;
+
+/// <summary>The run ledger on SQLite. Thread-safe.</summary>
+internal sealed class SqliteRunLedger(StateDatabase database, string group) : IRunLedger
+{
+    private const int MaxDataBytes = 64 * 1024;
+
+    private const string InsertRequest = """
+        INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, request_key, created_at)
+        VALUES (@group, @id, @job, @trigger, 'manual', @at, @lockKey, @data, 'waiting', 0, @requestKey, @at)
+        ON CONFLICT (group_name, job, request_key) WHERE request_key IS NOT NULL DO NOTHING
+        """;
+
+    private const string InsertOverlapped = """
+        INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, finished_at, created_at)
+        VALUES (@group, @id, @job, @trigger, 'scheduled', @at, @lockKey, 'overlapped', 0, @now, @now)
+        ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
+        """;
+
+    public ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        if (request.Occurrence is null == request.RunId is null)
+        {
+            throw new ArgumentException("A claim names either an occurrence or a run.", nameof(request));
+        }
+        ArgumentException.ThrowIfNullOrEmpty(request.LockKey.Value, nameof(request));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(request.Token.Value, nameof(request));
+        CheckData(request.Data);
+        return database.WriteAsync(connection => SqliteClaim.Run(connection, group, request), cancellationToken);
+    }
+
+    public ValueTask<CompletionResult> CompleteAsync(Completion completion, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(completion);
+        if (completion.Outcome == RunOutcome.FailedWillRetry && completion.NextAttemptAt is null)
+        {
+            throw new ArgumentException("A failure with another attempt needs the time of it (NextAttemptAt).", nameof(completion));
+        }
+        return database.WriteAsync(connection => SqliteCompletion.Run(connection, group, completion), cancellationToken);
+    }
+
+    public ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentException.ThrowIfNullOrEmpty(request.LockKey.Value, nameof(request));
+        CheckData(request.Data);
+        var values = new
+        {
+            group,
+            id = RunQueries.NewId(request.RequestedAt),
+            job = request.Job,
+            trigger = RunRecord.ManualTrigger,
+            at = Times.Of(request.RequestedAt),
+            lockKey = request.LockKey.Value,
+            data = request.Data,
+            requestKey = request.RequestKey,
+        };
+        return database.WriteAsync(
+            connection =>
+            {
+                var tail =
+                    connection.Execute(InsertRequest, values) > 0
+                        ? "WHERE group_name = @group AND id = @id"
+                        : "WHERE group_name = @group AND job = @job AND request_key = @requestKey";
+                return RunQueries.List(connection, tail, values)[0].ToRecord();
+            },
+            cancellationToken
+        );
+    }
+
+    public ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            connection => RunQueries.Find(connection, group, runId) is { } row ? RunQueries.WithAttempts(connection, group, row) : null,
+            cancellationToken
+        );
+
+    public ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        CheckLimit(query.Limit, 1_000);
+        var (at, id) = ReadCursor(query.Cursor);
+        var values = new
+        {
+            group,
+            job = query.Job,
+            state = query.State is { } state ? Times.Of(state) : null,
+            at,
+            id,
+            limit = query.Limit + 1,
+        };
+        var tail =
+            "WHERE group_name = @group"
+            + (query.Job is null ? "" : " AND job = @job")
+            + (query.State is null ? "" : " AND state = @state")
+            + (query.Cursor is null ? "" : " AND (scheduled_at, id) < (@at, @id)")
+            + " ORDER BY scheduled_at DESC, id DESC LIMIT @limit";
+        return database.ReadAsync(
+            connection =>
+            {
+                var rows = RunQueries.List(connection, tail, values);
+                if (rows.Count <= query.Limit)
+                {
+                    return new RunPage([.. rows.Select(row => row.ToRecord())], Next: null);
+                }
+                var last = rows[query.Limit - 1];
+                return new RunPage(
+                    [.. rows.Take(query.Limit).Select(row => row.ToRecord())],
+                    string.Create(CultureInfo.InvariantCulture, $"{last.ScheduledAt}_{last.Id}")
+                );
+            },
+            cancellationToken
+        );
+    }
+
+    public ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
+    {
+        CheckLimit(limit, 10_000);
+        return database.ReadAsync<IReadOnlyList<RunRecord>>(
+            connection =>
+                [
+                    .. RunQueries
+                        .List(
+                            connection,
+                            $"WHERE group_name = @group AND {RunRow.IsOpen} ORDER BY scheduled_at, id LIMIT @limit",
+                            new { group, limit }
+                        )
+                        .Select(row => row.ToRecord()),
+                ],
+            cancellationToken
+        );
+    }
+
+    public ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
+        string job,
+        string trigger,
+        DateTimeOffset after,
+        DateTimeOffset until,
+        CancellationToken cancellationToken
+    )
+    {
+        const string Tail = """
+            WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
+              AND scheduled_at > @after AND scheduled_at <= @until
+            ORDER BY scheduled_at
+            """;
+        var values = new
+        {
+            group,
+            job,
+            trigger,
+            after = Times.Of(after),
+            until = Times.Of(until),
+        };
+        return database.ReadAsync<IReadOnlyList<RecordedOccurrence>>(
+            connection => [.. RunQueries.List(connection, Tail, values).Select(row => RunQueries.WithAttempts(connection, group, row))],
+            cancellationToken
+        );
+    }
+
+    public ValueTask<RecordedOccurrence?> LastOccurrenceAsync(
+        string job,
+        string trigger,
+        DateTimeOffset until,
+        CancellationToken cancellationToken
+    )
+    {
+        const string Tail = """
+            WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
+              AND scheduled_at <= @until AND state <> 'overlapped'
+            ORDER BY scheduled_at DESC LIMIT 1
+            """;
+        var values = new
+        {
+            group,
+            job,
+            trigger,
+            until = Times.Of(until),
+        };
+        return database.ReadAsync(
+            connection => RunQueries.List(connection, Tail, values) is [var row] ? RunQueries.WithAttempts(connection, group, row) : null,
+            cancellationToken
+        );
+    }
+
+    public async ValueTask RecordOverlappedAsync(
+        IReadOnlyList<Occurrence> occurrences,
+        LockKey lockKey,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(occurrences);
+        var rows = occurrences.Select(occurrence => new
+        {
+            group,
+            id = RunQueries.NewId(now),
+            job = occurrence.Job,
+            trigger = occurrence.Trigger,
+            at = Times.Of(occurrence.ScheduledAt),
+            lockKey = lockKey.Value,
+            now = Times.Of(now),
+        });
+        await database.WriteAsync(connection => connection.Execute(InsertOverlapped, rows), cancellationToken);
+    }
+
+    public ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
+    {
+        CheckLimit(limit, 10_000);
+        return database.WriteAsync(connection => SqlitePruning.Run(connection, group, finishedBefore, limit), cancellationToken);
+    }
+
+    private static void CheckLimit(int limit, int most)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, most);
+    }
+
+    private static void CheckData(string? data)
+    {
+        if (data is not null && System.Text.Encoding.UTF8.GetByteCount(data) is > MaxDataBytes and var bytes)
+        {
+            throw new ArgumentException(
+                $"The job data has {bytes} bytes; a run keeps at most {MaxDataBytes}. Keep large data elsewhere and name its place.",
+                nameof(data)
+            );
+        }
+    }
+
+    private static (long At, string Id) ReadCursor(string? cursor)
+    {
+        if (cursor is null)
+        {
+            return (0, "");
+        }
+        var separator = cursor.IndexOf('_', StringComparison.Ordinal);
+        return separator > 0 && long.TryParse(cursor.AsSpan(0, separator), CultureInfo.InvariantCulture, out var at)
+            ? (at, cursor[(separator + 1)..])
+            : throw new ArgumentException("The cursor is none of this list: hand in 'next' of the page before, or none.", nameof(cursor));
+    }
+}

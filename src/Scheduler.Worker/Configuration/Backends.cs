@@ -1,0 +1,63 @@
+using System.Data.Common;
+using Scheduler.Hosting;
+using Scheduler.Redis;
+using Scheduler.Sqlite;
+using Scheduler.Sqlite.Leases;
+using Scheduler.Sqlite.State;
+
+namespace Scheduler.Worker.Configuration;
+
+/// <summary>A backend that the configuration may name.</summary>
+/// <param name="Name">Its name there.</param>
+/// <param name="IsNetworked">Whether other applications may share the server, so that a group is required.</param>
+/// <param name="Problem">What is wrong with a connection string, without showing it, or null.</param>
+/// <param name="Use">Chooses it, from the connection string.</param>
+internal sealed record Backend(string Name, bool IsNetworked, Func<string?, string?> Problem, Action<IBackendBuilder, string> Use);
+
+/// <summary>The catalogue: a new backend is one line here.</summary>
+internal static class Backends
+{
+    public static readonly IReadOnlyList<Backend> Locks =
+    [
+        new("memory", IsNetworked: false, _ => null, (builder, _) => builder.UseMemory()),
+        new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteLocks(connection)),
+        new("redis", IsNetworked: true, RedisProblem, (builder, connection) => builder.UseRedis(connection)),
+    ];
+
+    public static readonly IReadOnlyList<Backend> State =
+    [
+        new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteState(connection)),
+        new("none", IsNetworked: false, _ => null, (_, _) => { }),
+    ];
+
+    public static Backend? Find(IReadOnlyList<Backend> catalogue, string? name) =>
+        catalogue.FirstOrDefault(b => b.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+
+    private static string? SqliteProblem(string? connectionString)
+    {
+        try
+        {
+            var parts = new DbConnectionStringBuilder { ConnectionString = connectionString };
+            if (!parts.TryGetValue("Data Source", out var source) || string.IsNullOrWhiteSpace(source as string))
+            {
+                return "names no file; write 'Data Source=<path of the database>'.";
+            }
+            if (parts.ContainsKey("Password"))
+            {
+                return "has a Password, but SQLite files are not encrypted here; write 'Data Source=<path of the database>'.";
+            }
+            // The driver's own reading finds the words that it does not know; nothing is opened.
+            using (SqliteDatabase.Create(connectionString!)) { }
+            return null;
+        }
+        catch (ArgumentException)
+        {
+            return "is no connection string; write 'Data Source=<path of the database>'.";
+        }
+    }
+
+    private static string? RedisProblem(string? connectionString) =>
+        string.IsNullOrWhiteSpace(connectionString) || connectionString.StartsWith("Data Source", StringComparison.OrdinalIgnoreCase)
+            ? "names no Redis server; write 'host:port' and options, for example 'redis.internal:6379,password=…'."
+            : null;
+}

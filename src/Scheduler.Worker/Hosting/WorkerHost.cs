@@ -1,0 +1,87 @@
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.Options;
+using Payments.Jobs;
+using Payments.Jobs.Maintenance;
+using Quartz;
+using Scheduler.Jobs;
+using Scheduler.Time;
+using Scheduler.Worker.Configuration;
+using Scheduler.Worker.Operations;
+using Serilog;
+
+namespace Scheduler.Worker.Hosting;
+
+/// <summary>The only composition root: puts a worker together.</summary>
+internal static class WorkerHost
+{
+    /// <summary>Builds the host. It owns the logger and the addresses from now on.</summary>
+    /// <remarks>
+    /// The web server is registered first: it starts before the scheduler and stops after it, so that readiness can be asked for while the
+    /// replica starts and while it drains. (WebApplication would start it last and stop it first.)
+    /// </remarks>
+    public static IHost Build(Settings settings, BoundAddresses addresses, Serilog.ILogger logger) =>
+        new HostBuilder()
+            .UseContentRoot(AppContext.BaseDirectory)
+            .ConfigureLogging(logging => logging.ClearProviders().AddSerilog(logger, dispose: true))
+            .ConfigureServices(services => services.AddSingleton<TimeProvider>(BootTimeProvider.Instance).AddSingleton(settings))
+            .ConfigureWebHost(web => ConfigureWeb(web, addresses))
+            .ConfigureServices(services => AddScheduler(services, settings, addresses))
+            .UseConsoleLifetime(console => console.SuppressStatusMessages = true)
+            .Build();
+
+    /// <summary>The web part alone.</summary>
+    public static void ConfigureWeb(IWebHostBuilder web, BoundAddresses addresses) =>
+        web.UseKestrel()
+            .ConfigureServices(services =>
+            {
+                // Registered by a factory, so that the container closes the sockets.
+                services.AddSingleton(_ => addresses);
+                services
+                    .AddOptions<KestrelServerOptions>()
+                    .Configure<IOptions<SocketTransportOptions>>((kestrel, sockets) => addresses.Use(kestrel, sockets.Value));
+                services.AddRouting().AddProblemDetails();
+                services.AddSingleton<OperationsReader>();
+                services.ConfigureHttpJsonOptions(json => OperationsJson.Configure(json.SerializerOptions));
+            })
+            .Configure(app =>
+            {
+                app.UseMiddleware<OperationsErrors>();
+                app.UseRouting();
+                app.UseEndpoints(OperationsEndpoints.Map);
+            });
+
+    private static void AddScheduler(IServiceCollection services, Settings settings, BoundAddresses addresses)
+    {
+        services.AddSingleton(new PruneOptions { KeepRuns = settings.Scheduler.State.KeepRuns });
+        services.AddPayments(settings.Payments);
+        services.AddQuartz(quartz =>
+        {
+            // Quartz keeps a process's schedulers apart by name, and shows it in logs and metrics.
+            quartz.ConfigureScheduler(options => options.InstanceName = $"replica-{Guid.NewGuid():n}");
+            quartz.UseTimeProvider(BootTimeProvider.Instance);
+            quartz.UseSingleInstance(settings.Scheduler.Group, builder => Configure(builder, settings, addresses));
+        });
+        // The group's own stop has waited for the bodies by then; Quartz would wait for one that never ends without a bound.
+        services.AddQuartzHostedService(quartz => quartz.WaitForJobsToComplete = false);
+        services.AddHostedService<Announcer>();
+    }
+
+    private static void Configure(SingleInstanceBuilder builder, Settings settings, BoundAddresses addresses)
+    {
+        var (scheduler, options) = (settings.Scheduler, builder.Options);
+        options.Leases = scheduler.Locks.ToLeases();
+        options.ReplicaName = scheduler.Replica.Name;
+        options.OperationsUrl = () => addresses.OperationsUrl;
+        options.StopGrace = scheduler.Stop.Grace;
+        options.DrainDelay = scheduler.Stop.DrainDelay;
+        options.MaxClockOffset = scheduler.MaxClockOffset;
+        options.RequireAttribute = true;
+        Backends.Find(Backends.Locks, scheduler.Locks.Backend)!.Use(builder, scheduler.Locks.ConnectionString ?? "");
+        Backends.Find(Backends.State, scheduler.State.Backend)!.Use(builder, scheduler.State.ConnectionString ?? "");
+        foreach (var job in settings.Jobs)
+        {
+            builder.AddJob(job);
+        }
+    }
+}

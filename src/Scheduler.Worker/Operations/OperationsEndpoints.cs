@@ -1,0 +1,112 @@
+using Microsoft.AspNetCore.Http.HttpResults;
+using Scheduler.Jobs;
+using Scheduler.Runs;
+using Scheduler.Worker.Hosting;
+
+namespace Scheduler.Worker.Operations;
+
+/// <summary>The HTTP interface for operators. Nothing in it changes anything yet.</summary>
+internal static class OperationsEndpoints
+{
+    private const string NoState = "There are no records of runs: Scheduler:State:Backend is none.";
+
+    public static void Map(IEndpointRouteBuilder app)
+    {
+        app.MapGet("/health/live", () => TypedResults.Ok(new HealthView("live", Reasons: null)));
+        app.MapGet("/health/ready", Ready);
+        app.MapGet("/api/jobs", JobsAsync);
+        app.MapGet("/api/runs", RunsAsync);
+        app.MapGet("/api/runs/{id}", RunAsync);
+        app.MapGet("/api/locks", LocksAsync);
+        app.MapGet("/api/replicas", ReplicasAsync);
+    }
+
+    private static IResult Ready(HttpContext context, ReplicaStatus status, BoundAddresses addresses)
+    {
+        if (status.IsReady)
+        {
+            return TypedResults.Ok(new HealthView("ready", Reasons: null));
+        }
+        var reasons = addresses.IsHealthOnly(context.Connection.LocalPort) ? null : status.NotReadyReasons;
+        return TypedResults.Json(new HealthView("notReady", reasons), statusCode: StatusCodes.Status503ServiceUnavailable);
+    }
+
+    private static async Task<IResult> JobsAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context);
+        return parameters.Errors.Count > 0 ? Bad(parameters) : TypedResults.Ok(await reader.JobsAsync(context.RequestAborted));
+    }
+
+    private static async Task<IResult> RunsAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context, "job", "state", "limit", "cursor");
+        var query = new RunQuery(parameters.Text("job"), parameters.Word<RunState>("state"), parameters.Limit(), parameters.Text("cursor"));
+        if (parameters.Errors.Count > 0)
+        {
+            return Bad(parameters);
+        }
+        if (reader.State is not { } state)
+        {
+            return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
+        }
+        return await PageAsync(
+            parameters,
+            async () =>
+            {
+                var page = await state.CallAsync((s, token) => s.Runs.ListAsync(query, token), context.RequestAborted);
+                return new ListView<RunView>(page.Items.Select(r => RunView.From(r)).ToList(), page.Next);
+            }
+        );
+    }
+
+    private static async Task<IResult> RunAsync(HttpContext context, string id, OperationsReader reader)
+    {
+        var parameters = new Parameters(context);
+        if (parameters.Errors.Count > 0)
+        {
+            return Bad(parameters);
+        }
+        if (reader.State is not { } state)
+        {
+            return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
+        }
+        return await state.CallAsync((s, token) => s.Runs.FindAsync(id, token), context.RequestAborted) is { } found
+            ? TypedResults.Ok(RunView.From(found.Run, found.Attempts))
+            : TypedResults.Problem(
+                "There is no run with this id in the group; runs are deleted after State:KeepRuns.",
+                statusCode: StatusCodes.Status404NotFound,
+                title: "No such run"
+            );
+    }
+
+    private static async Task<IResult> LocksAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context, "prefix", "limit", "cursor");
+        var (prefix, limit, cursor) = (parameters.Text("prefix") ?? "", parameters.Limit(), parameters.Text("cursor"));
+        return parameters.Errors.Count > 0
+            ? Bad(parameters)
+            : await PageAsync(parameters, () => reader.LocksAsync(prefix, limit, cursor, context.RequestAborted));
+    }
+
+    private static async Task<IResult> ReplicasAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context);
+        return parameters.Errors.Count > 0 ? Bad(parameters) : TypedResults.Ok(await reader.ReplicasAsync(context.RequestAborted));
+    }
+
+    private static async Task<IResult> PageAsync<T>(Parameters parameters, Func<Task<ListView<T>>> list)
+    {
+        try
+        {
+            return TypedResults.Ok(await list());
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException && parameters.Text("cursor") is not null)
+        {
+            parameters.Errors["cursor"] = ["must be the 'next' of the page before, unchanged"];
+            return Bad(parameters);
+        }
+    }
+
+    private static ValidationProblem Bad(Parameters parameters) =>
+        TypedResults.ValidationProblem(parameters.Errors, title: "Bad parameters");
+}

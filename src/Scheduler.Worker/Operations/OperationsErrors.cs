@@ -1,0 +1,73 @@
+using Scheduler.Locking;
+using Scheduler.Runs;
+using Scheduler.Worker.Hosting;
+using Scheduler.Worker.Telemetry;
+
+namespace Scheduler.Worker.Operations;
+
+/// <summary>
+/// Every request has a time limit, and every error is an RFC 9457 problem; where only health is served, all else does not exist.
+/// </summary>
+internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addresses, TimeProvider time, ILogger<OperationsErrors> logger)
+{
+    /// <summary>How long a request may take.</summary>
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
+
+    public async Task InvokeAsync(HttpContext context)
+    {
+        if (
+            addresses.IsHealthOnly(context.Connection.LocalPort)
+            && !context.Request.Path.StartsWithSegments("/health", StringComparison.OrdinalIgnoreCase)
+        )
+        {
+            await ProblemAsync(context, StatusCodes.Status404NotFound, "Not found", "This address serves health only.");
+            return;
+        }
+        var client = context.RequestAborted;
+        using var limit = new CancellationTokenSource(Limit, time);
+        using var linked = CancellationTokenSource.CreateLinkedTokenSource(client, limit.Token);
+        context.RequestAborted = linked.Token;
+        try
+        {
+            // A handler that does not listen to the token must not keep the caller either.
+            await next(context).WaitAsync(linked.Token);
+            if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
+            {
+                await ProblemAsync(
+                    context,
+                    context.Response.StatusCode,
+                    "There is nothing here",
+                    "See /api/jobs, /api/runs, /api/locks, /api/replicas."
+                );
+            }
+        }
+        catch (Exception e) when (!context.Response.HasStarted)
+        {
+            context.RequestAborted = client;
+            if (!client.IsCancellationRequested)
+            {
+                await ExplainAsync(context, e);
+            }
+        }
+    }
+
+    private Task ExplainAsync(HttpContext context, Exception exception)
+    {
+        switch (exception)
+        {
+            case StateUnavailableException:
+                return ProblemAsync(context, StatusCodes.Status503ServiceUnavailable, "State does not answer", exception.Message);
+            case StoreUnavailableException:
+                return ProblemAsync(context, StatusCodes.Status503ServiceUnavailable, "The lock store does not answer", exception.Message);
+            case OperationCanceledException or TimeoutException:
+                var late = $"There was no answer within {Limit.TotalSeconds:0} s.";
+                return ProblemAsync(context, StatusCodes.Status503ServiceUnavailable, "Time is up", late);
+            default:
+                Log.RequestFailed(logger, exception, context.Request.Method, context.Request.Path);
+                return ProblemAsync(context, StatusCodes.Status500InternalServerError, "The request failed", "The replica's log says why.");
+        }
+    }
+
+    private static Task ProblemAsync(HttpContext context, int status, string title, string detail) =>
+        TypedResults.Problem(detail, statusCode: status, title: title).ExecuteAsync(context);
+}

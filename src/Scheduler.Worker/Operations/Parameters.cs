@@ -1,0 +1,64 @@
+using System.Globalization;
+
+namespace Scheduler.Worker.Operations;
+
+/// <summary>A request's query, read strictly: a mistyped name must not silently show everything.</summary>
+internal sealed class Parameters
+{
+    public const int DefaultLimit = 100;
+    public const int MaxLimit = 1_000;
+    private const int MaxLength = 1_024;
+
+    private readonly IQueryCollection _query;
+
+    public Parameters(HttpContext context, params string[] known)
+    {
+        _query = context.Request.Query;
+        foreach (var (name, values) in _query)
+        {
+            if (!known.Contains(name, StringComparer.Ordinal))
+            {
+                Errors[name] = [known.Length == 0 ? "is not known; there are none" : $"is not known; known: {string.Join(", ", known)}"];
+            }
+            else if (values.Count > 1 || values.ToString().Length > MaxLength)
+            {
+                Errors[name] = [$"must be given once, with at most {MaxLength} characters"];
+            }
+        }
+    }
+
+    /// <summary>What is wrong, by parameter.</summary>
+    public Dictionary<string, string[]> Errors { get; } = new(StringComparer.Ordinal);
+
+    public string? Text(string name) => _query[name] is [{ Length: > 0 } value] ? value : null;
+
+    public int Limit()
+    {
+        if (!_query.ContainsKey("limit"))
+        {
+            return DefaultLimit;
+        }
+        if (int.TryParse(_query["limit"], NumberStyles.None, CultureInfo.InvariantCulture, out var limit) && limit is >= 1 and <= MaxLimit)
+        {
+            return limit;
+        }
+        Errors["limit"] = [$"must be a whole number from 1 to {MaxLimit}"];
+        return DefaultLimit;
+    }
+
+    public T? Word<T>(string name)
+        where T : struct, Enum
+    {
+        if (!_query.ContainsKey(name))
+        {
+            return null;
+        }
+        var names = Enum.GetNames<T>();
+        if (Array.Find(names, n => n.Equals(_query[name].ToString(), StringComparison.OrdinalIgnoreCase)) is { } found)
+        {
+            return Enum.Parse<T>(found);
+        }
+        Errors[name] = [$"must be one of {string.Join(", ", names.Select(n => char.ToLowerInvariant(n[0]) + n[1..]))}"];
+        return null;
+    }
+}

@@ -1,0 +1,1 @@
+return await Scheduler.Worker.CommandLine.Commands.RunAsync(args, Console.Out, Console.Error);

@@ -1,0 +1,26 @@
+namespace Scheduler.Worker.Telemetry;
+
+/// <summary>What the worker logs; event ids 4000 to 4099.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(4001, LogLevel.Information, "Look here: {Url}/api/runs  {Url}/api/jobs  {Url}/api/locks  {Url}/health/ready")]
+    public static partial void Listening(ILogger logger, string url);
+
+    [LoggerMessage(4002, LogLevel.Warning, "{Warning}")]
+    public static partial void Setting(ILogger logger, string warning);
+
+    [LoggerMessage(4004, LogLevel.Information, "{Summary}")]
+    public static partial void Summary(ILogger logger, string summary);
+
+    [LoggerMessage(4005, LogLevel.Information, "{Address} is taken; the free port {Port} is used")]
+    public static partial void OtherPort(ILogger logger, string address, int port);
+
+    [LoggerMessage(4006, LogLevel.Debug, "No summary yet: {Reason}")]
+    public static partial void NoSummary(ILogger logger, string reason);
+
+    [LoggerMessage(4007, LogLevel.Error, "{Method} {Path} failed")]
+    public static partial void RequestFailed(ILogger logger, Exception exception, string method, string path);
+
+    [LoggerMessage(4008, LogLevel.Information, "Replica {ReplicaName} has stopped")]
+    public static partial void Stopped(ILogger logger, string replicaName);
+}

@@ -1,0 +1,48 @@
+using Scheduler.Testing.Servers;
+
+namespace Scheduler.EndToEnd.Harness;
+
+/// <summary>Base of the tests with worker processes: ends everything that a test started, and keeps the files of a failed one.</summary>
+public abstract class Scenario : IAsyncLifetime
+{
+    private readonly List<WorkerGroup> _groups = [];
+
+    /// <summary>Plays a scenario on both lock stores side by side: mostly it waits, and the two have nothing in common.</summary>
+    private protected static Task OnBothAsync(Func<LockBackend, Task> scenario) =>
+        Task.WhenAll(scenario(LockBackend.Sqlite), scenario(LockBackend.Redis));
+
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
+
+    /// <summary>Makes the place for a group; no worker runs yet.</summary>
+    private protected async Task<WorkerGroup> GroupAsync(LockBackend backend, RedisServerOptions? redis = null)
+    {
+        var group = await WorkerGroup.CreateAsync(backend, redis);
+        lock (_groups)
+        {
+            _groups.Add(group);
+        }
+        return group;
+    }
+
+    /// <summary>Another group on the same lock store and the same State file.</summary>
+    private protected WorkerGroup Beside(WorkerGroup group)
+    {
+        var other = group.Beside();
+        _groups.Add(other);
+        return other;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        var failed = TestContext.Current.TestState?.Result == TestResult.Failed;
+        foreach (var group in Enumerable.Reverse(_groups))
+        {
+            if (failed)
+            {
+                TestContext.Current.TestOutputHelper?.WriteLine(group.Describe());
+            }
+            await group.DisposeAsync(keepFiles: failed);
+        }
+    }
+}

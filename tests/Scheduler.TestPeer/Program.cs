@@ -1,0 +1,18 @@
+using Scheduler.TestPeer;
+
+// A second real process for tests: what it prints, line by line, is what a test waits for.
+return args switch
+{
+    ["sqlite-hold", var file, var group, var key] => await SqliteCommands.HoldAsync(file, group, key, withChild: false),
+    ["sqlite-hold-with-child", var file, var group, var key] => await SqliteCommands.HoldAsync(file, group, key, withChild: true),
+    ["sqlite-stress", var file, var group, var writers, var cycles] => await SqliteCommands.StressAsync(file, group, writers, cycles),
+    ["state-write", var file, var group] => await StateCommands.WriteAsync(file, group),
+    ["state-stress", var file, var group, var name, var callers, var cycles] => await StateCommands.StressAsync(
+        file,
+        group,
+        name,
+        callers,
+        cycles
+    ),
+    _ => SqliteCommands.Usage(),
+};

@@ -1,0 +1,288 @@
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Tests.Conformance;
+
+/// <summary>What every State promises; a State adds only a fixture.</summary>
+public abstract class StateConformance : IAsyncLifetime
+{
+    private static readonly DateTimeOffset Noon = new(2026, 1, 31, 12, 0, 0, TimeSpan.Zero);
+    private static readonly LockKey Key = LockKey.From("job:settle");
+    private readonly List<IState> _states = [];
+    private StateFixture _fixture = null!;
+    private IState _state = null!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    protected abstract StateFixture NewFixture();
+
+    public async ValueTask InitializeAsync()
+    {
+        _fixture = NewFixture();
+        _state = await OpenAsync("a");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var state in _states)
+        {
+            await state.DisposeAsync();
+        }
+        await _fixture.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
+
+    private async Task<IState> OpenAsync(string group)
+    {
+        var state = _fixture.Make(group);
+        _states.Add(state);
+        await state.OpenAsync(Cancel);
+        return state;
+    }
+
+    private static Occurrence At(int minute, string trigger = "nightly") => new("settle", trigger, Noon.AddMinutes(minute));
+
+    private static ClaimRequest Claim(Occurrence occurrence, long token, string replica = "r1", LockKey? key = null) =>
+        new()
+        {
+            Occurrence = occurrence,
+            LockKey = key ?? Key,
+            Token = new FencingToken(token),
+            Replica = replica,
+            Now = Noon,
+        };
+
+    private static ClaimRequest Again(string id, long token, string replica = "r2", OnCrash onCrash = OnCrash.RunAgain, int max = 3) =>
+        new()
+        {
+            RunId = id,
+            LockKey = Key,
+            Token = new FencingToken(token),
+            Replica = replica,
+            Now = Noon,
+            OnCrash = onCrash,
+            MaxCrashes = max,
+        };
+
+    private static Completion End(RunRecord run, RunOutcome outcome, DateTimeOffset? now = null, string? error = null) =>
+        new()
+        {
+            RunId = run.Id,
+            Attempt = run.Attempt,
+            Token = run.Token,
+            Outcome = outcome,
+            Error = error,
+            Now = now ?? Noon.AddSeconds(1),
+            NextAttemptAt = outcome == RunOutcome.FailedWillRetry ? Noon.AddMinutes(5) : null,
+        };
+
+    private async Task<RunRecord> ClaimedAsync(ClaimRequest request) =>
+        Assert.IsType<ClaimResult.Claimed>(await _state.Runs.ClaimAsync(request, Cancel)).Run;
+
+    private Task<CompletionResult> CompleteAsync(Completion completion) => _state.Runs.CompleteAsync(completion, Cancel).AsTask();
+
+    [Fact]
+    public async Task Of_64_claimers_of_one_occurrence_one_wins()
+    {
+        var results = await Task.WhenAll(
+            Enumerable.Range(1, 64).Select(i => _state.Runs.ClaimAsync(Claim(At(0), 7, $"r{i}"), Cancel).AsTask())
+        );
+        Assert.Single(results.OfType<ClaimResult.Claimed>());
+        Assert.Equal(63, results.OfType<ClaimResult.Recorded>().Count());
+    }
+
+    [Fact]
+    public async Task Two_States_under_load_have_no_errors_and_claim_each_occurrence_once()
+    {
+        var other = await OpenAsync("a");
+        var results = await Task.WhenAll(
+            Enumerable
+                .Range(0, 400)
+                .Select(i =>
+                    (i % 2 == 0 ? _state : other).Runs.ClaimAsync(Claim(At(i / 2), 1, $"r{i}", LockKey.From($"k:{i / 2}")), Cancel).AsTask()
+                )
+        );
+        Assert.Equal(200, results.OfType<ClaimResult.Claimed>().Select(c => c.Run.ScheduledAt).Distinct().Count());
+        Assert.Equal(200, results.OfType<ClaimResult.Recorded>().Count());
+    }
+
+    [Fact]
+    public async Task A_smaller_token_is_stale_and_changes_nothing()
+    {
+        await ClaimedAsync(Claim(At(0), 9));
+        var stale = Assert.IsType<ClaimResult.Stale>(await _state.Runs.ClaimAsync(Claim(At(1), 8), Cancel));
+        Assert.Equal(new FencingToken(9), stale.Newest);
+        Assert.Empty(await _state.Runs.OccurrencesAsync("settle", "nightly", Noon, Noon.AddDays(1), Cancel));
+    }
+
+    [Fact]
+    public async Task A_claim_whose_answer_was_lost_is_claimed_again_once()
+    {
+        var first = await ClaimedAsync(Claim(At(0), 5));
+        Assert.Equal(first, await ClaimedAsync(Claim(At(0), 5)));
+        Assert.Equal(first, await ClaimedAsync(Again(first.Id, 5, "r1")));
+        Assert.IsType<ClaimResult.Recorded>(await _state.Runs.ClaimAsync(Claim(At(0), 5, "other"), Cancel));
+        Assert.Single((await _state.Runs.FindAsync(first.Id, Cancel))!.Attempts);
+    }
+
+    [Fact]
+    public async Task A_take_over_counts_a_crash_and_refuses_the_old_attempt()
+    {
+        var old = await ClaimedAsync(Claim(At(0), 5));
+        var taken = await ClaimedAsync(Again(old.Id, 6));
+        Assert.Equal((2, 1, "r2", RunState.Running), (taken.Attempt, taken.Crashes, taken.Replica, taken.State));
+        Assert.Equal(CompletionResult.Refused, await CompleteAsync(End(old, RunOutcome.Succeeded)));
+        Assert.Equal(CompletionResult.Accepted, await CompleteAsync(End(taken, RunOutcome.Succeeded)));
+        Assert.Equal(CompletionResult.Accepted, await CompleteAsync(End(taken, RunOutcome.Succeeded)));
+        Assert.Equal(CompletionResult.Refused, await CompleteAsync(End(taken, RunOutcome.Failed)));
+        var found = (await _state.Runs.FindAsync(old.Id, Cancel))!;
+        Assert.Equal(RunState.Succeeded, found.Run.State);
+        Assert.Equal([null, RunOutcome.Succeeded], found.Attempts.Select(a => a.Outcome));
+        Assert.IsType<ClaimResult.Recorded>(await _state.Runs.ClaimAsync(Again(old.Id, 7), Cancel));
+    }
+
+    [Theory]
+    [InlineData(OnCrash.Leave, 3)]
+    [InlineData(OnCrash.RunAgain, 0)]
+    public async Task A_crash_too_many_closes_the_run(OnCrash onCrash, int max)
+    {
+        var run = await ClaimedAsync(Claim(At(0), 5));
+        var closed = Assert.IsType<ClaimResult.Closed>(await _state.Runs.ClaimAsync(Again(run.Id, 6, onCrash: onCrash, max: max), Cancel));
+        Assert.Equal((RunState.Dead, 1, 1), (closed.Run.State, closed.Run.Crashes, closed.Run.Attempt));
+        Assert.NotNull(closed.Run.Error);
+    }
+
+    [Fact]
+    public async Task A_retry_waits_for_its_time_and_long_errors_are_cut()
+    {
+        var run = await ClaimedAsync(Claim(At(0), 5));
+        await CompleteAsync(End(run, RunOutcome.FailedWillRetry, error: new string('x', 5_000)));
+        var early = Assert.IsType<ClaimResult.Recorded>(await _state.Runs.ClaimAsync(Again(run.Id, 6), Cancel));
+        Assert.Equal((RunState.Waiting, 1, 4_000), (early.Run.State, early.Run.Failures, early.Run.Error!.Length));
+        var next = await ClaimedAsync(Again(run.Id, 7) with { Now = Noon.AddMinutes(5) });
+        Assert.Equal((2, 0, null, null), (next.Attempt, next.Crashes, next.Error, next.NextAttemptAt));
+        await CompleteAsync(End(next, RunOutcome.Interrupted));
+        Assert.Equal(3, (await ClaimedAsync(Again(run.Id, 8))).Attempt);
+    }
+
+    [Fact]
+    public async Task A_request_is_idempotent_by_its_key_and_open_until_it_ends()
+    {
+        var request = new RunRequest("settle", Key, """{"a":"b"}""", Noon, "once");
+        var run = await _state.Runs.RequestAsync(request, Cancel);
+        Assert.Equal(run, await _state.Runs.RequestAsync(request with { RequestedAt = Noon.AddHours(1) }, Cancel));
+        Assert.NotEqual(run.Id, (await _state.Runs.RequestAsync(request with { RequestKey = null }, Cancel)).Id);
+        Assert.Equal(2, (await _state.Runs.OpenRunsAsync(10, Cancel)).Count);
+        await CompleteAsync(End(await ClaimedAsync(Again(run.Id, 5)), RunOutcome.Failed));
+        Assert.NotEqual(run.Id, Assert.Single(await _state.Runs.OpenRunsAsync(10, Cancel)).Id);
+    }
+
+    [Fact]
+    public async Task Pruning_stays_behind_what_is_settled()
+    {
+        await _state.Schedules.ObserveAsync("settle", "nightly", "f", Noon.AddMinutes(-1), Cancel);
+        for (var i = 0; i < 4; i++)
+        {
+            await CompleteAsync(End(await ClaimedAsync(Claim(At(i), 5 + i)), RunOutcome.Succeeded));
+        }
+        Assert.Equal(0, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
+        await _state.Schedules.SettleAsync("settle", "nightly", "f", Noon.AddMinutes(1), Cancel);
+        await _state.Schedules.SettleAsync("settle", "nightly", "f", Noon, Cancel);
+        Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 1, Cancel));
+        Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
+        var left = await _state.Runs.OccurrencesAsync("settle", "nightly", DateTimeOffset.UnixEpoch, Noon.AddDays(1), Cancel);
+        Assert.Equal([Noon.AddMinutes(2), Noon.AddMinutes(3)], left.Select(o => o.Run.ScheduledAt));
+        Assert.Equal(Noon.AddMinutes(1), Assert.Single(await _state.Schedules.ListAsync(Cancel)).SettledUntil);
+    }
+
+    [Fact]
+    public async Task A_definition_that_comes_back_starts_at_its_return()
+    {
+        await _state.Schedules.ObserveAsync("settle", "nightly", "old", Noon.AddDays(-2), Cancel);
+        await _state.Schedules.ObserveAsync("settle", "nightly", "new", Noon.AddDays(-1), Cancel);
+        await CompleteAsync(End(await ClaimedAsync(Claim(At(0), 5)), RunOutcome.Succeeded));
+        await _state.Schedules.SettleAsync("settle", "nightly", "new", Noon, Cancel);
+        // Behind the newest definition the rows may go, so an older one must not look there again.
+        Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
+
+        var back = await _state.Schedules.ObserveAsync("settle", "nightly", "old", Noon.AddHours(1), Cancel);
+        Assert.Equal((Noon.AddHours(1), Noon.AddHours(1)), (back.Since, back.SettledUntil));
+
+        // Now it is the newest: the next replica that has it changes nothing, and pruning goes by it.
+        Assert.Equal(back, await _state.Schedules.ObserveAsync("settle", "nightly", "old", Noon.AddHours(2), Cancel));
+        await CompleteAsync(End(await ClaimedAsync(Claim(At(1), 6)), RunOutcome.Succeeded));
+        Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
+    }
+
+    [Fact]
+    public async Task Overlapped_occurrences_fill_gaps_only()
+    {
+        var run = await ClaimedAsync(Claim(At(0), 5));
+        await _state.Runs.RecordOverlappedAsync([At(0), At(1)], Key, Noon, Cancel);
+        var rows = await _state.Runs.OccurrencesAsync("settle", "nightly", Noon.AddMinutes(-1), Noon.AddMinutes(1), Cancel);
+        Assert.Equal([RunState.Running, RunState.Overlapped], rows.Select(o => o.Run.State));
+        Assert.Equal(run.Id, (await _state.Runs.LastOccurrenceAsync("settle", "nightly", Noon.AddDays(1), Cancel))!.Run.Id);
+    }
+
+    [Fact]
+    public async Task Pages_show_every_run_once_newest_first()
+    {
+        for (var i = 0; i < 5; i++)
+        {
+            await ClaimedAsync(Claim(At(i / 2, $"t{i}"), 5));
+        }
+        var (seen, cursor) = (new List<RunRecord>(), (string?)null);
+        do
+        {
+            var page = await _state.Runs.ListAsync(new RunQuery(Limit: 2, Cursor: cursor), Cancel);
+            seen.AddRange(page.Items);
+            cursor = page.Next;
+        } while (cursor is not null);
+        Assert.Equal(5, seen.DistinctBy(r => r.Id).Count());
+        Assert.Equal(seen.OrderByDescending(r => r.ScheduledAt).Select(r => r.ScheduledAt), seen.Select(r => r.ScheduledAt));
+    }
+
+    [Fact]
+    public async Task Two_groups_never_meet()
+    {
+        var other = await OpenAsync("b");
+        var run = await ClaimedAsync(Claim(At(0), 9));
+        Assert.IsType<ClaimResult.Claimed>(await other.Runs.ClaimAsync(Claim(At(0), 1), Cancel));
+        Assert.Null(await other.Runs.FindAsync(run.Id, Cancel));
+        Assert.IsType<ClaimResult.Unknown>(await other.Runs.ClaimAsync(Again(run.Id, 10), Cancel));
+        await _state.LockStore.NoteAsync("store", Noon, Cancel);
+        Assert.Equal("store", await _state.LockStore.RecallAsync(Cancel));
+        Assert.Null(await other.LockStore.RecallAsync(Cancel));
+    }
+
+    [Fact]
+    public async Task Members_age_and_leave()
+    {
+        var member = new MemberRecord
+        {
+            Id = "r1",
+            Name = "r",
+            StartedAt = Noon,
+            WallClock = Noon,
+            BootClock = TimeSpan.FromSeconds(7),
+            Jobs = ["settle"],
+        };
+        await _state.Members.HeartbeatAsync(member, Cancel);
+        _fixture.Time.Advance(TimeSpan.FromSeconds(3));
+        var seen = Assert.Single(await _state.Members.ListAsync(TimeSpan.FromSeconds(4), Cancel));
+        Assert.Equal((TimeSpan.FromSeconds(3), member.BootClock, "settle"), (seen.Age, seen.BootClock, Assert.Single(seen.Jobs)));
+        Assert.Empty(await _state.Members.ListAsync(TimeSpan.FromSeconds(3), Cancel));
+        await _state.Members.LeaveAsync("r1", Cancel);
+        Assert.Empty(await _state.Members.ListAsync(TimeSpan.FromDays(1), Cancel));
+    }
+
+    [Fact]
+    public async Task A_newer_schema_is_refused_only_when_it_says_so()
+    {
+        await _fixture.SetSchemaAsync(versionAbove: 1, minReaderAbove: 0);
+        await OpenAsync("a");
+        await _fixture.SetSchemaAsync(versionAbove: 2, minReaderAbove: 1);
+        var refused = await Assert.ThrowsAsync<StateUnavailableException>(() => OpenAsync("a"));
+        Assert.True(refused.IsPermanent);
+    }
+}

@@ -1,0 +1,83 @@
+using System.Reflection;
+using Scheduler.Jobs;
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Tests.Jobs;
+
+/// <summary>A State whose way a test can break: away, or taking effect without answering.</summary>
+public sealed class FaultyState(IState inner, StateFaults faults) : IState
+{
+    private readonly IRunLedger _runs = LedgerProxy.Wrap(inner.Runs, faults);
+
+    public string Name => inner.Name;
+
+    public Level Level => inner.Level;
+
+    public IRunLedger Runs => Reach(_runs);
+
+    public IScheduleLedger Schedules => Reach(inner.Schedules);
+
+    public IMemberRegistry Members => Reach(inner.Members);
+
+    public ILockStoreNotes LockStore => Reach(inner.LockStore);
+
+    public ValueTask OpenAsync(CancellationToken cancellationToken) => Reach(inner).OpenAsync(cancellationToken);
+
+    public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+    private T Reach<T>(T part) => faults.Away ? throw new StateUnavailableException("The State is away.") : part;
+}
+
+/// <summary>What is broken; shared by test and State.</summary>
+public sealed class StateFaults
+{
+    private volatile bool _away;
+    private int _lostClaims;
+
+    public bool Away
+    {
+        get => _away;
+        set => _away = value;
+    }
+
+    /// <summary>The next claim takes effect, its answer is lost, and the State is away from then on.</summary>
+    public void LoseTheNextClaim() => Volatile.Write(ref _lostClaims, 1);
+
+    public bool TakeLostClaim() => Interlocked.Exchange(ref _lostClaims, 0) == 1;
+
+    /// <summary>Puts the faults between a replica and its State.</summary>
+    internal void Between(SingleInstanceBuilder builder)
+    {
+        var make = builder.State!;
+        builder.SetState((services, context) => new FaultyState(make(services, context), this));
+    }
+}
+
+/// <summary>Forwards every member, and loses answers of claims.</summary>
+public class LedgerProxy : DispatchProxy
+{
+    private IRunLedger? _inner;
+    private StateFaults? _faults;
+
+    public static IRunLedger Wrap(IRunLedger inner, StateFaults faults)
+    {
+        var proxy = Create<IRunLedger, LedgerProxy>();
+        ((LedgerProxy)(object)proxy)._inner = inner;
+        ((LedgerProxy)(object)proxy)._faults = faults;
+        return proxy;
+    }
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args)
+    {
+        var answer = targetMethod!.Invoke(_inner, args);
+        return answer is ValueTask<ClaimResult> claim && _faults!.TakeLostClaim() ? LoseAsync(claim) : answer;
+    }
+
+    private async ValueTask<ClaimResult> LoseAsync(ValueTask<ClaimResult> claim)
+    {
+        await claim;
+        _faults!.Away = true;
+        throw new StateUnavailableException("The connection was reset.");
+    }
+}

@@ -1,0 +1,126 @@
+using Scheduler.Jobs;
+using Scheduler.Locking;
+
+namespace Scheduler.Tests.Jobs;
+
+/// <summary>Everything that can be wrong with a job, each with place, value and what is allowed.</summary>
+public sealed class JobDefinitionValidatorTests
+{
+    private static readonly LeaseOptions Leases = new() { RenewalInterval = TimeSpan.FromSeconds(2) };
+
+    [Fact]
+    public void AGoodJobHasNoProblem() =>
+        Assert.Empty(Problems(Job<PlainJob>() with { Triggers = [Cron("t", "0 0 2 * * ?"), Every("u", TimeSpan.FromSeconds(5))] }));
+
+    [Fact]
+    public void NamesHaveTheirLength()
+    {
+        Assert.Contains("this one has 0", One(Job<PlainJob>() with { Name = "" }));
+        Assert.Contains("this one has 201", One(Job<PlainJob>() with { Name = new string('x', 201) }));
+        Assert.Empty(Problems(Job<PlainJob>() with { Name = new string('x', 200) }));
+    }
+
+    [Fact]
+    public void AClassThatIsNoJobIsNamed() =>
+        Assert.Contains("String is no job", Problems(new JobDefinition("j", typeof(string), [])).First());
+
+    [Fact]
+    public void BothAttributesAreOneTooMany() => Assert.Contains("both [SingleInstance] and [EveryReplica]", One(Job<UndecidedJob>()));
+
+    [Fact]
+    public void NoAttributeIsRefused() => Assert.Contains("neither [SingleInstance] nor [EveryReplica]", One(Job<UnmarkedJob>()));
+
+    [Fact]
+    public void QuartzAttributesOfOneReplicaAreRefused()
+    {
+        Assert.Contains("[RetryPolicy]", One(Job<RetriedByQuartzJob>()));
+        Assert.Contains("[PersistJobDataAfterExecution]", One(Job<PersistingJob>()));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("manual")]
+    public void ATriggerHasANameOfItsOwn(string name) =>
+        Assert.Contains($"'{name}' is no trigger name", One(Job<PlainJob>() with { Triggers = [Cron(name, "0 0 2 * * ?")] }));
+
+    [Fact]
+    public void TwoTriggersOfOneNameAreRefused() =>
+        Assert.Contains(
+            "two triggers are called 't'",
+            One(Job<PlainJob>() with { Triggers = [Cron("t", "0 0 2 * * ?"), Cron("t", "0 0 3 * * ?")] })
+        );
+
+    [Fact]
+    public void ATriggerHasExactlyOneOfCronAndEvery()
+    {
+        Assert.Contains(
+            "exactly one",
+            One(Job<PlainJob>() with { Triggers = [Cron("t", "0 0 2 * * ?") with { Every = TimeSpan.FromSeconds(5) }] })
+        );
+        Assert.Contains("exactly one", One(Job<PlainJob>() with { Triggers = [Cron("t", "x") with { Cron = null }] }));
+    }
+
+    [Theory]
+    [InlineData("every night")]
+    [InlineData("0 0 2 30 2 ? 2020")]
+    public void ACronThatDoesNotParseOrNeverComesIsShown(string cron)
+    {
+        var problem = One(Job<PlainJob>() with { Triggers = [Cron("t", cron)] });
+
+        Assert.StartsWith($"Scheduler:Jobs:job:Triggers:t:Cron is '{cron}'", problem, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0.5)]
+    [InlineData(0)]
+    [InlineData(-1)]
+    [InlineData(1.0000001)]
+    [InlineData(604_801)]
+    public void AnIntervalOutsideItsBoundsIsShown(double seconds) =>
+        Assert.Contains(":Every is ", One(Job<PlainJob>() with { Triggers = [Every("t", TimeSpan.FromSeconds(seconds))] }));
+
+    [Fact]
+    public void AMissingPlaceholderNamesTheTrigger() =>
+        Assert.Contains(
+            "Scheduler:Jobs:job:Triggers:t:Data: The key 'settle:{who}' needs 'who'",
+            One(Job<KeyedJob>() with { Triggers = [Cron("t", "0 0 2 * * ?")] })
+        );
+
+    [Fact]
+    public void AKeyThatGetsTooLongIsShown()
+    {
+        var data = new Dictionary<string, string>(StringComparer.Ordinal) { ["who"] = new string('x', 600) };
+        Assert.Contains("512", One(Job<KeyedJob>() with { Triggers = [Cron("t", "0 0 2 * * ?") with { Data = data }] }));
+    }
+
+    [Fact]
+    public void AWrongAttributeShowsAllItsProblemsAtOnce()
+    {
+        var problems = Problems(Job<WrongJob>()).ToList();
+
+        Assert.Contains(problems, p => p.Contains("the key of WrongJob", StringComparison.Ordinal));
+        Assert.Contains(problems, p => p.Contains("is 'soon', which is no time span", StringComparison.Ordinal));
+        Assert.Contains(problems, p => p.Contains("MaxCrashes is 5000; allowed is 0 to 1000", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void ALeaseOutsideItsBoundsNamesBothValues()
+    {
+        Assert.Contains("longer than LongestLease = 00:00:30", One(Job<PlainJob>() with { Lease = TimeSpan.FromMinutes(5) }));
+        var shortest = Problems(Job<PlainJob>() with { Lease = TimeSpan.FromMilliseconds(900) }).ToList();
+        Assert.Contains(shortest, p => p.Contains("at least 00:00:01", StringComparison.Ordinal));
+        Assert.Contains("RenewalInterval = 00:00:02", One(Job<PlainJob>() with { Lease = TimeSpan.FromSeconds(4) }));
+    }
+
+    private static JobDefinition Job<T>() => new("job", typeof(T), []);
+
+    private static TriggerDefinition Cron(string name, string cron) =>
+        new(name, cron, null, TimeZoneInfo.Utc, new Dictionary<string, string>());
+
+    private static TriggerDefinition Every(string name, TimeSpan every) =>
+        new(name, null, every, TimeZoneInfo.Utc, new Dictionary<string, string>());
+
+    private static IEnumerable<string> Problems(JobDefinition job) => JobDefinitionValidator.Validate(job, Leases, "Scheduler:Jobs");
+
+    private static string One(JobDefinition job) => Assert.Single(Problems(job));
+}

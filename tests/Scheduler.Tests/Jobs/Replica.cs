@@ -1,0 +1,153 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Quartz;
+using Scheduler.Jobs;
+using Scheduler.Leases;
+using Scheduler.Locking.InMemory;
+using Scheduler.Runs;
+using Scheduler.Sqlite.State;
+using Scheduler.Testing;
+
+namespace Scheduler.Tests.Jobs;
+
+/// <summary>One replica in this process: a plain Quartz application with the one added line, and its own wall clock.</summary>
+public sealed class Replica : IAsyncDisposable
+{
+    private readonly IHost _host;
+
+    private Replica(IHost host, FireLog fires, SkewedTime time)
+    {
+        _host = host;
+        Fires = fires;
+        Time = time;
+    }
+
+    public SkewedTime Time { get; }
+
+    public FireLog Fires { get; }
+
+    public IServiceProvider Services => _host.Services;
+
+    public LockProvider Locks => Services.GetRequiredService<LockProvider>();
+
+    public StateGuard? State => Services.GetRequiredService<Scheduler.Jobs.Hosting.StateHolder>().Guard;
+
+    /// <summary>Fires when the host is asked to stop.</summary>
+    public CancellationToken Stopping => Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping;
+
+    public ReplicaStatus Status => Services.GetRequiredService<ReplicaStatus>();
+
+    public async Task<IScheduler> SchedulerAsync() => await Services.GetRequiredService<ISchedulerFactory>().GetScheduler();
+
+    /// <summary>Builds and starts a replica.</summary>
+    public static async Task<Replica> StartAsync(
+        Group group,
+        Action<IQuartzBuilder>? quartz = null,
+        Action<SingleInstanceBuilder>? configure = null,
+        TimeSpan? skew = null
+    )
+    {
+        var replica = Build(group, quartz, configure, skew);
+        await replica._host.StartAsync();
+        return replica;
+    }
+
+    public static Replica Build(
+        Group group,
+        Action<IQuartzBuilder>? quartz = null,
+        Action<SingleInstanceBuilder>? configure = null,
+        TimeSpan? skew = null
+    )
+    {
+        var time = new SkewedTime(skew ?? TimeSpan.Zero);
+        var fires = new FireLog();
+        var builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        builder.Logging.ClearProviders().AddProvider(group.Log).SetMinimumLevel(LogLevel.Debug);
+        builder.Services.AddSingleton<TimeProvider>(time);
+        builder.Services.AddSingleton(group.Bodies);
+        // Every scheduler of a process has a name of its own in Quartz's repository.
+        builder.Services.AddQuartz(q =>
+        {
+            q.ConfigureScheduler(o => o.InstanceName = $"replica-{Guid.NewGuid():n}");
+            q.UseTimeProvider(time);
+            q.AddJobListener(fires, []);
+            q.UseSingleInstance(
+                group.Name,
+                l =>
+                {
+                    l.SetLeaseStore((_, context) => new InMemoryLeaseStore(group.Server, context.Group));
+                    if (group.StateFile is { } file)
+                    {
+                        l.UseSqliteState($"Data Source={file}");
+                    }
+                    configure?.Invoke(l);
+                }
+            );
+            q.AddJobTimeout();
+            quartz?.Invoke(q);
+        });
+        builder.Services.AddQuartzHostedService();
+        return new Replica(builder.Build(), fires, time);
+    }
+
+    public Task StartAsync() => _host.StartAsync();
+
+    public Task StopAsync() => _host.StopAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _host.StopAsync();
+        await ((IAsyncDisposable)_host).DisposeAsync();
+    }
+}
+
+/// <summary>What the replicas of a test share: lock server, State file, bodies, log.</summary>
+public sealed class Group(bool withState = false, string name = "test", Group? beside = null) : IDisposable
+{
+    private readonly DirectoryInfo? _folder = withState && beside is null ? Directory.CreateTempSubdirectory("scheduler-jobs-") : null;
+
+    public string Name { get; } = name;
+
+    public InMemoryLeaseServer Server { get; } = beside?.Server ?? new();
+
+    public BodyLog Bodies { get; } = new();
+
+    public LogCapture Log { get; } = new();
+
+    public string? StateFile => beside?.StateFile ?? (_folder is null ? null : Path.Combine(_folder.FullName, "state.db"));
+
+    public void Dispose()
+    {
+        _folder?.Delete(recursive: true);
+        Log.Dispose();
+    }
+}
+
+/// <summary>How Quartz saw the fires of one replica.</summary>
+public sealed class FireLog : IJobListener
+{
+    public string Name { get; } = $"fires-{Guid.NewGuid():n}";
+
+    public ConcurrentQueue<(IJobExecutionContext Context, JobExecutionException? Error)> Ended { get; } = new();
+
+    public IReadOnlyList<JobRunReport> Skips =>
+        [.. Ended.Select(e => e.Context.Result).OfType<JobRunReport>().Where(r => r.Result == JobRunResult.Skipped)];
+
+    public ValueTask JobToBeExecuted(IJobExecutionContext context, CancellationToken cancellationToken = default) =>
+        ValueTask.CompletedTask;
+
+    public ValueTask JobExecutionVetoed(IJobExecutionContext context, CancellationToken cancellationToken = default) =>
+        ValueTask.CompletedTask;
+
+    public ValueTask JobWasExecuted(
+        IJobExecutionContext context,
+        JobExecutionException? jobException,
+        CancellationToken cancellationToken = default
+    )
+    {
+        Ended.Enqueue((context, jobException));
+        return ValueTask.CompletedTask;
+    }
+}

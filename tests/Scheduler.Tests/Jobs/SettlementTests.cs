@@ -1,0 +1,202 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Scheduler.Jobs.Reconciliation;
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Tests.Jobs;
+
+public sealed class SettlementTests
+{
+    private static readonly DateTimeOffset Start = new(2026, 1, 31, 12, 0, 0, TimeSpan.Zero);
+
+    [Fact]
+    public void AllWithRowsAreSettled()
+    {
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(2), Row(3)], null);
+
+        Assert.Equal(At(3), result.SettledUntil);
+        Assert.Empty(result.Missing);
+        Assert.Empty(result.Overlapped);
+    }
+
+    [Fact]
+    public void OneWithoutARowIsMissingAndNothingAfterItIsSettled()
+    {
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(3)], null);
+
+        Assert.Equal(At(1), result.SettledUntil);
+        Assert.Equal([At(2)], result.Missing);
+    }
+
+    [Fact]
+    public void ThoseDueWhileTheOneBeforeRanAreOverlapped()
+    {
+        var result = Settlement.Of(Due(1, 2, 3, 4), [Row(1, from: 1.0, to: 3.2), Row(4, from: 4, to: 4.1)], null);
+
+        Assert.Equal([At(2), At(3)], result.Overlapped);
+        Assert.Empty(result.Missing);
+        Assert.Equal(At(4), result.SettledUntil);
+    }
+
+    [Fact]
+    public void TheOneBeforeMayStandBeforeTheRange()
+    {
+        var result = Settlement.Of(Due(2, 3), [Row(3)], Row(1, from: 1, to: 2.5));
+
+        Assert.Equal([At(2)], result.Overlapped);
+        Assert.Equal(At(3), result.SettledUntil);
+    }
+
+    [Fact]
+    public void WhileTheOneBeforeRunsNothingIsSaid()
+    {
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1, state: RunState.Running, from: 1)], null);
+
+        Assert.Equal(At(1), result.SettledUntil);
+        Assert.Empty(result.Overlapped);
+        Assert.Empty(result.Missing);
+    }
+
+    [Fact]
+    public void TimeWithADeadHolderIsNoOverlap()
+    {
+        // Attempt 1 died without an end; attempt 2 began at 9 and ended at 9.5.
+        var taken = Row(1, from: 9, to: 9.5) with
+        {
+            Attempts = [Attempt(1, 1.0, null), Attempt(2, 9, 9.5)],
+        };
+
+        var result = Settlement.Of(Due(1, 2, 3), [taken], null);
+
+        Assert.Equal([At(2), At(3)], result.Missing);
+        Assert.Empty(result.Overlapped);
+    }
+
+    [Fact]
+    public void AnOccurrenceDueWhileAnEarlierMissedOneIsMadeUpForIsMissingNotOverlapped()
+    {
+        // 2 was missed and made up for between 4.9 and 5.1; 3 and 4 are still missing, so 2 is not the one before 5.
+        var result = Settlement.Of(Due(1, 2, 3, 4, 5), [Row(1), Row(2, from: 4.9, to: 5.1)], null);
+
+        Assert.Equal([At(3), At(4), At(5)], result.Missing);
+        Assert.Empty(result.Overlapped);
+    }
+
+    [Fact]
+    public void ABodyLongerThanThePeriodThatIsMadeUpForOverlapsWhatCameDueMeanwhile()
+    {
+        // 2 was missed and made up for between 3.5 and 6.5, with a period of 1: were 4, 5 and 6 missing, there would be more of them for
+        // ever.
+        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7), [Row(1), Row(2, from: 3.5, to: 6.5)], null);
+
+        Assert.Equal([At(4), At(5), At(6)], result.Overlapped);
+        Assert.Equal([At(3), At(7)], result.Missing);
+        Assert.Equal(At(2), result.SettledUntil);
+    }
+
+    [Fact]
+    public void OverlappedRowsAreNotTheOneBefore()
+    {
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1, from: 1, to: 3.5), Row(2, state: RunState.Overlapped)], null);
+
+        Assert.Equal([At(3)], result.Overlapped);
+    }
+
+    [Fact]
+    public void ASlowRunThatIsMadeUpForOverlapsWhatComesDueMeanwhileSoTheBacklogEnds()
+    {
+        // 2 was missed and made up for between 4.5 and 7.5; 3 and 4 are still to be made up for.
+        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7, 8), [Row(1), Row(2, from: 4.5, to: 7.5)], null);
+
+        Assert.Equal([At(3), At(4), At(8)], result.Missing);
+        Assert.Equal([At(5), At(6), At(7)], result.Overlapped);
+    }
+
+    [Fact]
+    public void EveryDueOccurrenceEndsInExactlyOneWayAndSettlingGoesForwardOnly() =>
+        Prop.ForAll(
+                Arb.From(Gen.ListOf(Histories)),
+                history =>
+                {
+                    var due = Enumerable.Range(1, history.Count).Select(i => At(i)).ToList();
+                    var rows = history
+                        .Select(
+                            (h, i) =>
+                                (h.State, Row: h.State is { } state ? Row(i + 1, state, i + 1 + h.Late, i + 1 + h.Late + h.Length) : null)
+                        )
+                        .Where(h => h.Row is not null)
+                        .Select(h => h.Row!)
+                        .ToList();
+
+                    var result = Settlement.Of(due, rows, null);
+
+                    var recorded = rows.Select(r => r.Run.ScheduledAt).ToHashSet();
+                    Assert.Empty(result.Overlapped.Intersect(result.Missing));
+                    Assert.Empty(result.Overlapped.Concat(result.Missing).Intersect(recorded));
+                    Assert.Equal(result.Missing.Order(), result.Missing);
+                    // What is neither recorded nor named is undecided: only while a run goes on, and nothing after it is named.
+                    var undecided = due.Except(recorded).Except(result.Overlapped).Except(result.Missing).ToList();
+                    Assert.True(undecided.Count == 0 || rows.Exists(r => r.Run.State == RunState.Running));
+                    Assert.DoesNotContain(result.Overlapped.Concat(result.Missing), t => undecided.Count > 0 && t > undecided[0]);
+                    Assert.All(
+                        due.Where(t => t <= result.SettledUntil),
+                        t => Assert.True(recorded.Contains(t) || result.Overlapped.Contains(t))
+                    );
+                    // The same look after the named ones were recorded settles at least as far, and names none of them again.
+                    var then = Settlement.Of(
+                        due,
+                        [
+                            .. rows.Concat(result.Overlapped.Select(t => Row((t - Start).TotalSeconds, RunState.Overlapped)))
+                                .OrderBy(r => r.Run.ScheduledAt),
+                        ],
+                        null
+                    );
+                    Assert.True((then.SettledUntil ?? Start) >= (result.SettledUntil ?? Start));
+                    Assert.Empty(then.Overlapped.Intersect(result.Overlapped));
+                }
+            )
+            .QuickCheckThrowOnFailure();
+
+    private static readonly Gen<(RunState? State, double Late, double Length)> Histories =
+        from state in Gen.Elements<RunState?>(null, RunState.Succeeded, RunState.Succeeded, RunState.Overlapped, RunState.Running)
+        from late in Gen.Elements(0, 0.5, 4.2)
+        from length in Gen.Elements(0, 0.3, 2.5)
+        select (state, late, length);
+
+    private static DateTimeOffset At(double seconds) => Start.AddSeconds(seconds);
+
+    private static List<DateTimeOffset> Due(params double[] seconds) => [.. seconds.Select(At)];
+
+    private static RunAttempt Attempt(int number, double from, double? to) =>
+        new(
+            "run",
+            number,
+            new FencingToken(number),
+            "replica",
+            At(from),
+            to is { } end ? At(end) : null,
+            to is null ? null : RunOutcome.Succeeded
+        );
+
+    private static RecordedOccurrence Row(double at, RunState state = RunState.Succeeded, double? from = null, double? to = null)
+    {
+        var run = new RunRecord
+        {
+            Id = $"run-{at}",
+            Job = "job",
+            Trigger = "trigger",
+            IsScheduled = true,
+            ScheduledAt = At(at),
+            LockKey = LockKey.From("job:job"),
+            State = state,
+            Attempt = state == RunState.Overlapped ? 0 : 1,
+            StartedAt = state == RunState.Overlapped ? null : At(from ?? at),
+            FinishedAt = state == RunState.Succeeded ? At(to ?? at) : null,
+        };
+        return new RecordedOccurrence(
+            run,
+            state == RunState.Overlapped ? [] : [Attempt(1, from ?? at, state == RunState.Succeeded ? to ?? at : null)]
+        );
+    }
+}

@@ -1,0 +1,169 @@
+using Scheduler.Leases;
+using Scheduler.Locking;
+using Scheduler.Testing;
+using static Scheduler.Tests.Leases.LeaseFixture;
+
+namespace Scheduler.Tests.Leases;
+
+/// <summary>Rule 8: waiting is woken by releases, shared, first come first served, and fair to other replicas.</summary>
+public sealed class WaitingTests
+{
+    private static readonly TimeSpan Wait = TimeSpan.FromMinutes(5);
+
+    [Fact]
+    public async Task Waiters_of_one_key_share_one_remote_wait_and_are_served_in_order()
+    {
+        await using var f = new LeaseFixture();
+        var lease = await f.TakeAsync();
+        var before = f.Store.Acquires;
+        var waiters = Enumerable.Range(0, 20).Select(i => f.Provider.AcquireAsync(Key, $"w{i}", Wait).AsTask()).ToList();
+        Assert.Equal(before + 1, f.Store.Acquires);
+        // Somebody who asks once does not overtake, and costs the store nothing.
+        Assert.IsType<LockAttempt.Held>(await f.Provider.TryAcquireAsync(Key, "once"));
+        Assert.Equal(before + 1, f.Store.Acquires);
+        foreach (var waiter in waiters)
+        {
+            Assert.False(waiter.IsCompleted);
+            await lease.ReleaseAsync();
+            lease = Assert.IsType<LockAttempt.Granted>(await waiter.WaitAsync(Bound)).Lease;
+        }
+        await lease.ReleaseAsync();
+        Assert.True(f.Store.Acquires - before <= 70, $"{f.Store.Acquires - before} questions for 20 grants");
+    }
+
+    [Fact]
+    public async Task A_thousand_waiters_on_one_key_all_get_it_once()
+    {
+        await using var f = new LeaseFixture(TimeProvider.System);
+        var inside = 0;
+        var done = 0;
+        var work = Enumerable
+            .Range(0, 1_000)
+            .Select(async i =>
+            {
+                var attempt = await f.Provider.AcquireAsync(Key, $"w{i}", Wait);
+                await using var lease = Assert.IsType<LockAttempt.Granted>(attempt).Lease;
+                Assert.Equal(1, Interlocked.Increment(ref inside));
+                done++;
+                Interlocked.Decrement(ref inside);
+            });
+        await Task.WhenAll(work).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Equal(1_000, done);
+        Assert.True(f.Store.Acquires < 5_000, $"{f.Store.Acquires} questions");
+    }
+
+    [Fact]
+    public async Task Wait_that_runs_out_says_held_and_a_cancelled_one_throws()
+    {
+        await using var f = new LeaseFixture();
+        f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
+        var waiting = f.Provider.AcquireAsync(Key, "w", TimeSpan.FromSeconds(2)).AsTask();
+        await f.AdvanceUntil(() => waiting.IsCompleted, TimeSpan.FromSeconds(3));
+        Assert.Equal("other", Assert.IsType<LockAttempt.Held>(await waiting).Holder);
+        using var cancel = new CancellationTokenSource();
+        var cancelled = f.Provider.AcquireAsync(Key, "w", Wait, cancellationToken: cancel.Token).AsTask();
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled.WaitAsync(Bound));
+    }
+
+    [Fact]
+    public async Task A_push_wakes_at_once_and_a_lost_push_costs_one_poll()
+    {
+        await using var f = new LeaseFixture();
+        f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
+        var pushed = f.Provider.AcquireAsync(Key, "w", Wait).AsTask();
+        await Eventually.Holds(() => f.Store.Subscriptions == 1);
+        f.Store.Forget(Key);
+        f.Store.Push(Key);
+        await Assert.IsType<LockAttempt.Granted>(await pushed.WaitAsync(Bound)).Lease.DisposeAsync();
+        f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
+        var polled = f.Provider.AcquireAsync(Key, "w", Wait).AsTask();
+        var asked = f.Store.Acquires;
+        f.Store.Forget(Key);
+        await f.AdvanceUntil(() => polled.IsCompleted, TimeSpan.FromSeconds(1.1));
+        Assert.IsType<LockAttempt.Granted>(await polled);
+        Assert.InRange(f.Store.Acquires - asked, 1, 2);
+    }
+
+    [Fact]
+    public async Task Expiry_of_the_holder_wakes_before_the_poll()
+    {
+        await using var f = new LeaseFixture();
+        f.Store.Traits = f.Store.Traits with { PollInterval = TimeSpan.FromMinutes(1) };
+        await using var provider = f.NewProvider("b");
+        f.Store.GrantToOther(Key, TimeSpan.FromSeconds(3));
+        var waiting = provider.AcquireAsync(Key, "w", Wait).AsTask();
+        await f.AdvanceUntil(() => waiting.IsCompleted, TimeSpan.FromSeconds(3.2));
+        Assert.IsType<LockAttempt.Granted>(await waiting);
+    }
+
+    [Fact]
+    public async Task Greedy_releaser_does_not_starve_another_replica()
+    {
+        await using var f = new LeaseFixture(TimeProvider.System);
+        await using var other = f.NewProvider("b");
+        using var watching = f.Provider.Watch(_ => { });
+        using var watchingToo = other.Watch(_ => { });
+        await Eventually.Holds(() => f.Store.Subscriptions == 2);
+        using var stop = new CancellationTokenSource();
+        var counts = new int[2];
+        await Task.WhenAll(Greedy(f.Provider, 0), Greedy(other, 1)).WaitAsync(Bound);
+        Assert.True(counts.Min() >= 20, $"{counts[0]} to {counts[1]}");
+
+        async Task Greedy(LockProvider provider, int index)
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                await using var lease = Assert.IsType<LockAttempt.Granted>(await provider.AcquireAsync(Key, "greedy", Wait)).Lease;
+                await Task.Yield();
+                if (++counts[index] >= 200)
+                {
+                    await stop.CancelAsync();
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Store_that_goes_away_answers_all_waiters()
+    {
+        await using var f = new LeaseFixture();
+        f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
+        var waiters = Enumerable.Range(0, 5).Select(_ => f.Provider.AcquireAsync(Key, "w", Wait).AsTask()).ToList();
+        f.Store.OnAcquire = (_, _, _) => new(new AcquireResult.Unavailable("refused"));
+        await f.AdvanceUntil(() => waiters.TrueForAll(w => w.IsCompleted), TimeSpan.FromSeconds(3));
+        Assert.All(waiters, w => Assert.IsType<LockAttempt.Unavailable>(w.Result));
+    }
+
+    [Fact]
+    public async Task Watch_reports_local_and_pushed_releases_and_survives_a_failed_subscription()
+    {
+        await using var f = new LeaseFixture();
+        var failures = 0;
+        f.Store.OnSubscribe = _ => ++failures <= 2 ? throw new StoreUnavailableException("no permission") : default;
+        f.Store.Pushes = false;
+        var seen = new System.Collections.Concurrent.ConcurrentQueue<LockKey>();
+        using var watch = f.Provider.Watch(seen.Enqueue);
+        var lease = await f.TakeAsync();
+        await lease.ReleaseAsync();
+        Assert.Equal([Key], seen);
+        await f.AdvanceUntil(() => f.Store.Subscriptions == 1, TimeSpan.FromSeconds(10));
+        Assert.True(f.Provider.Health.IsUp);
+        f.Store.Push(LockKey.From("elsewhere"));
+        Assert.Equal([Key, LockKey.From("elsewhere")], seen);
+        watch.Dispose();
+        f.Store.Push(Key);
+        Assert.Equal(2, seen.Count);
+        Assert.Equal(1, f.Log.Count(1009));
+    }
+
+    [Fact]
+    public async Task Disposing_of_the_provider_answers_those_who_wait()
+    {
+        var f = new LeaseFixture();
+        f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
+        var waiting = f.Provider.AcquireAsync(Key, "w", Wait).AsTask();
+        await f.DisposeAsync();
+        Assert.IsType<LockAttempt.Unavailable>(await waiting.WaitAsync(Bound));
+    }
+}

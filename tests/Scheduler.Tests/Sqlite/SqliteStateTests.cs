@@ -1,0 +1,70 @@
+using Dapper;
+using Scheduler.Runs;
+using Scheduler.Sqlite;
+using Scheduler.Sqlite.State;
+using Scheduler.Tests.Conformance;
+
+namespace Scheduler.Tests.Sqlite;
+
+public sealed class SqliteStateTests : StateConformance
+{
+    protected override StateFixture NewFixture() => new Fixture();
+
+    [Fact]
+    public async Task A_network_file_system_is_refused_for_good_before_anything_is_made()
+    {
+        await using var fixture = new Fixture();
+        var folder = Directory.CreateTempSubdirectory("state-");
+        try
+        {
+            var mounts = Path.Combine(folder.FullName, "mounts");
+            await File.WriteAllTextAsync(
+                mounts,
+                $"22 1 254:1 / / rw - ext4 /dev/vda1 rw\n23 22 0:40 / {folder.FullName}/net rw - nfs4 server:/x rw\n",
+                TestContext.Current.CancellationToken
+            );
+            Directory.CreateDirectory(Path.Combine(folder.FullName, "net"));
+            var file = Path.Combine(folder.FullName, "net", "made", "state.db");
+            using var database = new StateDatabase(fixture.Context("g"), $"Data Source={file}", mounts);
+
+            var problem = await Assert.ThrowsAsync<StateUnavailableException>(async () =>
+                await database.OpenAsync(TestContext.Current.CancellationToken)
+            );
+
+            Assert.True(problem.IsPermanent);
+            Assert.Contains(file, problem.Message, StringComparison.Ordinal);
+            Assert.Contains("'nfs4'", problem.Message, StringComparison.Ordinal);
+            Assert.Contains("Scheduler:State:ConnectionString", problem.Message, StringComparison.Ordinal);
+            Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(folder.FullName, "net")));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    private sealed class Fixture : StateFixture
+    {
+        private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("state-");
+
+        private string ConnectionString => $"Data Source={_folder.FullName}/made/state.db";
+
+        public override IState Make(string group) => new SqliteState(Context(group), ConnectionString);
+
+        public override async Task SetSchemaAsync(int versionAbove, int minReaderAbove)
+        {
+            await using var database = SqliteDatabase.Create(ConnectionString);
+            await using var connection = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
+            await connection.ExecuteAsync(
+                "UPDATE schema SET version = @version, min_reader = @reader",
+                new { version = Migrations.BuildVersion + versionAbove, reader = Migrations.BuildVersion + minReaderAbove }
+            );
+        }
+
+        public override ValueTask DisposeAsync()
+        {
+            _folder.Delete(recursive: true);
+            return ValueTask.CompletedTask;
+        }
+    }
+}

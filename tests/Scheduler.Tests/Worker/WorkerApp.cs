@@ -1,0 +1,130 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text.Json;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Scheduler.Time;
+using Scheduler.Worker.Configuration;
+using Scheduler.Worker.Hosting;
+using Serilog.Core;
+using Serilog.Events;
+using Serilog.Formatting.Display;
+
+namespace Scheduler.Tests.Worker;
+
+/// <summary>The real worker host in this process, on free ports, with its files in a folder of its own.</summary>
+internal sealed class WorkerApp : IAsyncDisposable
+{
+    private readonly IHost _host;
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(20) };
+
+    private WorkerApp(IHost host, BoundAddresses addresses, LogLines log)
+    {
+        (_host, Log) = (host, log);
+        Operations = addresses.OperationsUrl;
+        Health = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{addresses.HealthPorts.Single()}");
+    }
+
+    /// <summary>The operations address.</summary>
+    public string Operations { get; }
+
+    /// <summary>The address with health alone.</summary>
+    public string Health { get; }
+
+    /// <summary>What the console would show.</summary>
+    public LogLines Log { get; }
+
+    public T Get<T>()
+        where T : notnull => _host.Services.GetRequiredService<T>();
+
+    /// <summary>Starts a worker named <c>w1</c> with SQLite in the folder, unless the settings say otherwise.</summary>
+    public static async Task<WorkerApp> StartAsync(string folder, params (string Key, string? Value)[] settings)
+    {
+        var values = new Dictionary<string, string?>(StringComparer.OrdinalIgnoreCase)
+        {
+            ["Scheduler:Replica:Name"] = "w1",
+            ["Scheduler:Locks:ConnectionString"] = $"Data Source={folder}/locks.db",
+            ["Scheduler:State:ConnectionString"] = $"Data Source={folder}/state.db",
+            ["Scheduler:Operations:Urls"] = "http://127.0.0.1:0",
+            ["Scheduler:Operations:HealthUrls"] = "http://127.0.0.1:0",
+            ["Scheduler:JobAssemblies:0"] = typeof(WorkerApp).Assembly.GetName().Name,
+            ["Scheduler:Stop:Grace"] = "00:00:00",
+            ["Payments:Database"] = $"Data Source={folder}/payments.db",
+            ["Logs:Folder"] = "",
+        };
+        foreach (var (key, value) in settings)
+        {
+            values[key] = value;
+        }
+        var read = Settings.Read(new ConfigurationBuilder().AddInMemoryCollection(values).Build());
+        Addresses.TryParse(read.Scheduler.Operations.Urls, out var operations);
+        Addresses.TryParse(read.Scheduler.Operations.HealthUrls, out var health);
+        var addresses = BoundAddresses.Bind(operations, health, orFreePort: false);
+        var log = new LogLines();
+        var host = WorkerHost.Build(read, addresses, LogSetup.Create(read.Logs, "w1", BootTimeProvider.Instance, log));
+        await host.StartAsync(TestContext.Current.CancellationToken);
+        return new WorkerApp(host, addresses, log);
+    }
+
+    /// <summary>Gets from the operations address.</summary>
+    public Task<Answer> GetAsync(string path) => GetAsync(Operations, path);
+
+    /// <summary>Gets from the address with health alone.</summary>
+    public Task<Answer> GetHealthAsync(string path) => GetAsync(Health, path);
+
+    /// <summary>The rows of a list, at least one, waited for.</summary>
+    public async Task<IReadOnlyList<JsonElement>> ItemsAsync(string path, int atLeast = 1)
+    {
+        IReadOnlyList<JsonElement> items = [];
+        await Testing.Eventually.Holds(
+            async () => (items = (await GetAsync(path)).Items).Count >= atLeast,
+            what: $"{path} has {atLeast} items"
+        );
+        return items;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _http.Dispose();
+        await _host.StopAsync(CancellationToken.None);
+        await ((IAsyncDisposable)_host).DisposeAsync();
+    }
+
+    private async Task<Answer> GetAsync(string address, string path)
+    {
+        using var response = await _http.GetAsync(new Uri(address + path), TestContext.Current.CancellationToken);
+        var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        return new Answer((int)response.StatusCode, response.Content.Headers.ContentType?.MediaType, text);
+    }
+}
+
+/// <summary>An answer of the HTTP interface.</summary>
+internal sealed record Answer(int Status, string? MediaType, string Text)
+{
+    public JsonElement Json => JsonDocument.Parse(Text).RootElement;
+
+    public IReadOnlyList<JsonElement> Items => [.. Json.GetProperty("items").EnumerateArray()];
+
+    public string? Next => Json.GetProperty("next").GetString();
+}
+
+/// <summary>Keeps log lines as the console would show them. Thread-safe.</summary>
+internal sealed class LogLines : ILogEventSink
+{
+    private readonly MessageTemplateTextFormatter _formatter = new(LogSetup.Template, CultureInfo.InvariantCulture);
+    private readonly ConcurrentQueue<string> _lines = new();
+
+    public IReadOnlyCollection<string> Lines => _lines;
+
+    public string Text => string.Concat(_lines);
+
+    public bool Has(string part) => _lines.Any(l => l.Contains(part, StringComparison.Ordinal));
+
+    public void Emit(LogEvent logEvent)
+    {
+        using var writer = new StringWriter(CultureInfo.InvariantCulture);
+        _formatter.Format(logEvent, writer);
+        _lines.Enqueue(writer.ToString());
+    }
+}
