@@ -58,8 +58,9 @@ public interface IRunLedger
     ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Shows the rows of a trigger's occurrences with <paramref name="after"/> &lt; scheduled time ≤ <paramref name="until"/>, in
-    /// order.
+    /// Shows, in order, the rows of a trigger's occurrences with <paramref name="after"/> &lt; scheduled time ≤ <paramref name="until"/>,
+    /// and the earlier ones whose newest attempt ended at or after <paramref name="after"/>: what is made up for late may still have run
+    /// while others came due.
     /// </summary>
     ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
         string job,

@@ -69,7 +69,7 @@ internal sealed class Reconciler : IDisposable
         {
             if (_watched.Contains(key))
             {
-                _wake.Set();
+                LookForTheNext();
             }
         });
         while (!cancellationToken.IsCancellationRequested)
@@ -153,7 +153,7 @@ internal sealed class Reconciler : IDisposable
         return await LaunchAsync(scheduler, candidates, cancellationToken);
     }
 
-    // What was missed is made up for one after another, not one a second.
+    // What was missed is made up for one after another, not one a second, and takes a key that comes free before the next due time does.
     private void LookForTheNext()
     {
         _settleNow = true;
@@ -229,7 +229,7 @@ internal sealed class Reconciler : IDisposable
         var before = rows.Any(r => r.Run.ScheduledAt == due[0])
             ? null
             : await _state.CallAsync((s, token) => s.Runs.LastOccurrenceAsync(job, trigger, after, token), cancellationToken);
-        var settlement = Settlement.Of(due, rows, before);
+        var settlement = Settlement.Of(due, rows, before, schedule.Schedule.Next(due[^1]));
         if (leftOut && settlement.Missing.Count > 0)
         {
             JobLog.LeftOut(_logger, job, trigger, MaxMissed, due[0]);

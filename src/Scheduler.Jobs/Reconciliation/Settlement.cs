@@ -14,16 +14,22 @@ internal sealed record Settlement(
 {
     /// <summary>Judges due occurrences against the rows of the ledger.</summary>
     /// <param name="due">The due times, in order.</param>
-    /// <param name="rows">The rows in their range.</param>
+    /// <param name="rows">The rows in their range, and earlier ones that ran in it.</param>
     /// <param name="before">The newest row before the range that is not overlapped.</param>
+    /// <param name="next">The due time after the last of them, if there is one.</param>
     /// <remarks>
     /// An occurrence without a row came to nothing either because the one before it of the same trigger still ran (overlapped), or
     /// because nobody was there to fire it (missing). "The one before it" is the last that ran: with missing ones in between, which
-    /// run later, it is not before it any more. Then a run that outlasts a whole period overlaps what comes due meanwhile all the same,
-    /// as it would if nothing had been missed: otherwise one missed occurrence of a job that is slower than its schedule would begin a
-    /// backlog that never ends. While the one before it runs, nothing can be said yet.
+    /// run later, it is not before it any more. But whichever run of the trigger lasts a whole period or longer overlaps what comes due
+    /// meanwhile all the same, as it would if nothing had been missed: otherwise one missed occurrence of a job that is slower than its
+    /// schedule would begin a backlog that never ends. While the one before it runs, nothing can be said yet.
     /// </remarks>
-    public static Settlement Of(IReadOnlyList<DateTimeOffset> due, IReadOnlyList<RecordedOccurrence> rows, RecordedOccurrence? before)
+    public static Settlement Of(
+        IReadOnlyList<DateTimeOffset> due,
+        IReadOnlyList<RecordedOccurrence> rows,
+        RecordedOccurrence? before,
+        DateTimeOffset? next = null
+    )
     {
         var byTime = rows.ToDictionary(r => r.Run.ScheduledAt);
         var overlapped = new List<DateTimeOffset>();
@@ -31,11 +37,9 @@ internal sealed record Settlement(
         DateTimeOffset? settled = null;
         var last = before;
         var gap = false;
-        DateTimeOffset? previous = before?.Run.ScheduledAt;
-        foreach (var time in due)
+        for (var i = 0; i < due.Count; i++)
         {
-            var period = time - (previous ?? DateTimeOffset.MinValue);
-            previous = time;
+            var time = due[i];
             if (byTime.TryGetValue(time, out var row))
             {
                 if (row.Run.State != RunState.Overlapped)
@@ -51,7 +55,7 @@ internal sealed record Settlement(
             {
                 overlapped.Add(time);
             }
-            else if (gap && rows.Any(r => Outlasts(r, time, period)))
+            else if (Period(due, i, next) is { } period && rows.Any(r => Outlasts(r, time, period)))
             {
                 overlapped.Add(time);
             }
@@ -68,11 +72,17 @@ internal sealed record Settlement(
         return new Settlement(settled, overlapped, missing);
     }
 
+    private static TimeSpan? Period(IReadOnlyList<DateTimeOffset> due, int i, DateTimeOffset? next) =>
+        i + 1 < due.Count ? due[i + 1] - due[i]
+        : next is { } after ? after - due[i]
+        : i > 0 ? due[i] - due[i - 1]
+        : null;
+
     private static bool Ran(RecordedOccurrence occurrence, DateTimeOffset time) =>
         occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time);
 
     private static bool Outlasts(RecordedOccurrence occurrence, DateTimeOffset time, TimeSpan period) =>
-        occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time && a.EndedAt - a.StartedAt > period);
+        occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time && a.EndedAt - a.StartedAt >= period);
 
     private static bool Runs(RecordedOccurrence occurrence, DateTimeOffset time) =>
         occurrence.Run is { State: RunState.Running, StartedAt: { } started } && started <= time;

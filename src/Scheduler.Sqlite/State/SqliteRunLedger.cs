@@ -146,7 +146,7 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
     {
         const string Tail = """
             WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
-              AND scheduled_at > @after AND scheduled_at <= @until
+              AND scheduled_at <= @until AND (scheduled_at > @after OR finished_at >= @after)
             ORDER BY scheduled_at
             """;
         var values = new

@@ -52,16 +52,26 @@ public sealed class KillTests : Scenario
     // At its completion: the body has ended, and nobody can write that down.
     private static async Task KillAtCompletionAsync(WorkerGroup group)
     {
-        await NextAsync(group, BodyPhase.Begun);
-        BodyRecord done;
-        await using (await EmbeddedFile.BlockWritesAsync(group.StateFile))
+        for (var attempts = 1; ; attempts++)
         {
-            done = await NextAsync(group, BodyPhase.Done);
-            group.Of(done.Replica).Kill9();
+            var begun = await NextAsync(group, BodyPhase.Begun);
+            await using var block = await EmbeddedFile.BlockWritesAsync(group.StateFile);
+            if (DoneOf(group, begun) is not null)
+            {
+                // The block came after the end of this body; the next one begins when it is gone.
+                Assert.True(attempts < 5, "The State file was never free while a body ran.");
+                continue;
+            }
+            await Eventually.Holds(() => DoneOf(group, begun) is not null);
+            group.Of(begun.Replica).Kill9();
+            await block.DisposeAsync();
+            await TakenOverAsync(group, DoneOf(group, begun)!);
+            return;
         }
-
-        await TakenOverAsync(group, done);
     }
+
+    private static BodyRecord? DoneOf(WorkerGroup group, BodyRecord begun) =>
+        group.Bodies.FirstOrDefault(b => b.Occurrence == begun.Occurrence && b.Attempt == begun.Attempt && b.Phase == BodyPhase.Done);
 
     // Before its claim: it holds the lock, and nobody can claim.
     private static async Task KillBeforeClaimAsync(WorkerGroup group)

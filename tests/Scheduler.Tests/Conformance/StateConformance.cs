@@ -225,6 +225,20 @@ public abstract class StateConformance : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Occurrences_of_a_range_come_with_the_earlier_ones_that_ran_in_it()
+    {
+        var late = await ClaimedAsync(Claim(At(0), 5));
+        await CompleteAsync(End(late, RunOutcome.Succeeded, Noon.AddMinutes(8)));
+        var early = await ClaimedAsync(Claim(At(1), 6));
+        await CompleteAsync(End(early, RunOutcome.Succeeded, Noon.AddMinutes(2)));
+        await ClaimedAsync(Claim(At(6), 7));
+
+        var rows = await _state.Runs.OccurrencesAsync("settle", "nightly", Noon.AddMinutes(5), Noon.AddMinutes(9), Cancel);
+
+        Assert.Equal([At(0).ScheduledAt, At(6).ScheduledAt], rows.Select(o => o.Run.ScheduledAt));
+    }
+
+    [Fact]
     public async Task Pages_show_every_run_once_newest_first()
     {
         for (var i = 0; i < 5; i++)

@@ -96,6 +96,16 @@ public sealed class SettlementTests
     }
 
     [Fact]
+    public void ALongRunThatMadeUpForAnEarlierOccurrenceOverlapsWhatCameDueMeanwhile()
+    {
+        // 1 was missed and made up for from 7 to 10.2, after all up to 7 was settled; its body is longer than the period.
+        var result = Settlement.Of(Due(8, 9, 10), [Row(1, from: 7, to: 10.2)], Row(5, from: 5, to: 7.9), At(11));
+
+        Assert.Equal([At(8), At(9), At(10)], result.Overlapped);
+        Assert.Empty(result.Missing);
+    }
+
+    [Fact]
     public void OverlappedRowsAreNotTheOneBefore()
     {
         var result = Settlement.Of(Due(1, 2, 3), [Row(1, from: 1, to: 3.5), Row(2, state: RunState.Overlapped)], null);
