@@ -8,7 +8,7 @@ namespace Scheduler.Leases;
 /// </summary>
 internal sealed class HoldBacks(LeaseStoreTraits traits)
 {
-    private static readonly TimeSpan WithPush = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan Brief = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan LongestWithoutPush = TimeSpan.FromMilliseconds(250);
     private const int PruneAbove = 1_000;
 
@@ -17,6 +17,9 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
     private readonly Lock _gate = new();
     private readonly Dictionary<LockKey, HoldBack> _byKey = [];
     private volatile bool _any;
+
+    /// <summary>The pause where the store reports releases: usually a report ends it earlier. Set before the first release.</summary>
+    public TimeSpan PauseWithPush { get; set; } = Brief;
 
     /// <summary>A release of this key is about to be sent: its own report may come before its answer, and is counted from now on.</summary>
     public void Sending(LockKey key)
@@ -51,7 +54,7 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
     public void Begin(LockKey key)
     {
         var pause =
-            traits.PushesReleases ? WithPush
+            traits.PushesReleases ? PauseWithPush
             : traits.PollInterval < LongestWithoutPush ? traits.PollInterval
             : LongestWithoutPush;
         lock (_gate)
@@ -117,7 +120,7 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
                 Remove(key);
                 return default;
             }
-            return PauseAsync(entry, briefly && remaining > WithPush ? WithPush : remaining, cancellationToken);
+            return PauseAsync(entry, briefly && remaining > Brief ? Brief : remaining, cancellationToken);
         }
     }
 

@@ -28,7 +28,7 @@ internal sealed record Settlement(
         IReadOnlyList<DateTimeOffset> due,
         IReadOnlyList<RecordedOccurrence> rows,
         RecordedOccurrence? before,
-        DateTimeOffset? next = null
+        DateTimeOffset? next
     )
     {
         var byTime = rows.ToDictionary(r => r.Run.ScheduledAt);

@@ -7,6 +7,20 @@ namespace Scheduler.Sqlite.State;
 /// <summary>What several calls of the ledger read. Stateless and thread-safe.</summary>
 internal static class RunQueries
 {
+    /// <summary>
+    /// Which rows tell about a range of a trigger's occurrences. Each half has an index of its own; one condition with OR, or an order
+    /// that an index could give (hence the sign), would read the whole history of the trigger, and this is asked once a second.
+    /// </summary>
+    public const string OccurrencesTail = """
+        WHERE rowid IN (
+          SELECT rowid FROM runs WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
+            AND scheduled_at > @after AND scheduled_at <= @until
+          UNION ALL
+          SELECT rowid FROM runs WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
+            AND finished_at >= @after AND +scheduled_at <= @until)
+        ORDER BY +scheduled_at
+        """;
+
     private const string Select = $"SELECT {RunRow.Columns} FROM runs ";
 
     /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>

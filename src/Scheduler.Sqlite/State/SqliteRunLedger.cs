@@ -144,11 +144,6 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
         CancellationToken cancellationToken
     )
     {
-        const string Tail = """
-            WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
-              AND scheduled_at <= @until AND (scheduled_at > @after OR finished_at >= @after)
-            ORDER BY scheduled_at
-            """;
         var values = new
         {
             group,
@@ -158,7 +153,12 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
             until = Times.Of(until),
         };
         return database.ReadAsync<IReadOnlyList<RecordedOccurrence>>(
-            connection => [.. RunQueries.List(connection, Tail, values).Select(row => RunQueries.WithAttempts(connection, group, row))],
+            connection =>
+                [
+                    .. RunQueries
+                        .List(connection, RunQueries.OccurrencesTail, values)
+                        .Select(row => RunQueries.WithAttempts(connection, group, row)),
+                ],
             cancellationToken
         );
     }

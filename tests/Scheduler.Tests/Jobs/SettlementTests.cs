@@ -13,7 +13,7 @@ public sealed class SettlementTests
     [Fact]
     public void AllWithRowsAreSettled()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(2), Row(3)], null);
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(2), Row(3)], null, At(4));
 
         Assert.Equal(At(3), result.SettledUntil);
         Assert.Empty(result.Missing);
@@ -23,7 +23,7 @@ public sealed class SettlementTests
     [Fact]
     public void OneWithoutARowIsMissingAndNothingAfterItIsSettled()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(3)], null);
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(3)], null, At(4));
 
         Assert.Equal(At(1), result.SettledUntil);
         Assert.Equal([At(2)], result.Missing);
@@ -32,7 +32,7 @@ public sealed class SettlementTests
     [Fact]
     public void ThoseDueWhileTheOneBeforeRanAreOverlapped()
     {
-        var result = Settlement.Of(Due(1, 2, 3, 4), [Row(1, from: 1.0, to: 3.2), Row(4, from: 4, to: 4.1)], null);
+        var result = Settlement.Of(Due(1, 2, 3, 4), [Row(1, from: 1.0, to: 3.2), Row(4, from: 4, to: 4.1)], null, At(5));
 
         Assert.Equal([At(2), At(3)], result.Overlapped);
         Assert.Empty(result.Missing);
@@ -42,7 +42,7 @@ public sealed class SettlementTests
     [Fact]
     public void TheOneBeforeMayStandBeforeTheRange()
     {
-        var result = Settlement.Of(Due(2, 3), [Row(3)], Row(1, from: 1, to: 2.5));
+        var result = Settlement.Of(Due(2, 3), [Row(3)], Row(1, from: 1, to: 2.5), At(4));
 
         Assert.Equal([At(2)], result.Overlapped);
         Assert.Equal(At(3), result.SettledUntil);
@@ -51,7 +51,7 @@ public sealed class SettlementTests
     [Fact]
     public void WhileTheOneBeforeRunsNothingIsSaid()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1, state: RunState.Running, from: 1)], null);
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1, state: RunState.Running, from: 1)], null, At(4));
 
         Assert.Equal(At(1), result.SettledUntil);
         Assert.Empty(result.Overlapped);
@@ -67,7 +67,7 @@ public sealed class SettlementTests
             Attempts = [Attempt(1, 1.0, null), Attempt(2, 9, 9.5)],
         };
 
-        var result = Settlement.Of(Due(1, 2, 3), [taken], null);
+        var result = Settlement.Of(Due(1, 2, 3), [taken], null, At(4));
 
         Assert.Equal([At(2), At(3)], result.Missing);
         Assert.Empty(result.Overlapped);
@@ -77,7 +77,7 @@ public sealed class SettlementTests
     public void AnOccurrenceDueWhileAnEarlierMissedOneIsMadeUpForIsMissingNotOverlapped()
     {
         // 2 was missed and made up for between 4.9 and 5.1; 3 and 4 are still missing, so 2 is not the one before 5.
-        var result = Settlement.Of(Due(1, 2, 3, 4, 5), [Row(1), Row(2, from: 4.9, to: 5.1)], null);
+        var result = Settlement.Of(Due(1, 2, 3, 4, 5), [Row(1), Row(2, from: 4.9, to: 5.1)], null, At(6));
 
         Assert.Equal([At(3), At(4), At(5)], result.Missing);
         Assert.Empty(result.Overlapped);
@@ -88,7 +88,7 @@ public sealed class SettlementTests
     {
         // 2 was missed and made up for between 3.5 and 6.5, with a period of 1: were 4, 5 and 6 missing, there would be more of them for
         // ever.
-        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7), [Row(1), Row(2, from: 3.5, to: 6.5)], null);
+        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7), [Row(1), Row(2, from: 3.5, to: 6.5)], null, At(8));
 
         Assert.Equal([At(4), At(5), At(6)], result.Overlapped);
         Assert.Equal([At(3), At(7)], result.Missing);
@@ -108,7 +108,7 @@ public sealed class SettlementTests
     [Fact]
     public void OverlappedRowsAreNotTheOneBefore()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1, from: 1, to: 3.5), Row(2, state: RunState.Overlapped)], null);
+        var result = Settlement.Of(Due(1, 2, 3), [Row(1, from: 1, to: 3.5), Row(2, state: RunState.Overlapped)], null, At(4));
 
         Assert.Equal([At(3)], result.Overlapped);
     }
@@ -117,7 +117,7 @@ public sealed class SettlementTests
     public void ASlowRunThatIsMadeUpForOverlapsWhatComesDueMeanwhileSoTheBacklogEnds()
     {
         // 2 was missed and made up for between 4.5 and 7.5; 3 and 4 are still to be made up for.
-        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7, 8), [Row(1), Row(2, from: 4.5, to: 7.5)], null);
+        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7, 8), [Row(1), Row(2, from: 4.5, to: 7.5)], null, At(9));
 
         Assert.Equal([At(3), At(4), At(8)], result.Missing);
         Assert.Equal([At(5), At(6), At(7)], result.Overlapped);
@@ -139,7 +139,9 @@ public sealed class SettlementTests
                         .Select(h => h.Row!)
                         .ToList();
 
-                    var result = Settlement.Of(due, rows, null);
+                    var after = At(history.Count + 1);
+
+                    var result = Settlement.Of(due, rows, null, after);
 
                     var recorded = rows.Select(r => r.Run.ScheduledAt).ToHashSet();
                     Assert.Empty(result.Overlapped.Intersect(result.Missing));
@@ -160,7 +162,8 @@ public sealed class SettlementTests
                             .. rows.Concat(result.Overlapped.Select(t => Row((t - Start).TotalSeconds, RunState.Overlapped)))
                                 .OrderBy(r => r.Run.ScheduledAt),
                         ],
-                        null
+                        null,
+                        after
                     );
                     Assert.True((then.SettledUntil ?? Start) >= (result.SettledUntil ?? Start));
                     Assert.Empty(then.Overlapped.Intersect(result.Overlapped));

@@ -53,12 +53,15 @@ public sealed class WithoutStateTests
     public async Task TheKeyIsFilledFromTheJobDataSoDifferentDataRunAtOnce()
     {
         using var group = new Group();
-        var both = new CountdownEvent(2);
-        group.Bodies.Body = (_, _) =>
+        var inside = 0;
+        var both = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        group.Bodies.Body = async (_, _) =>
         {
-            both.Signal();
-            Assert.True(both.Wait(Eventually.DefaultBound));
-            return ValueTask.CompletedTask;
+            if (Interlocked.Increment(ref inside) == 2)
+            {
+                both.SetResult();
+            }
+            await both.Task.WaitAsync(Eventually.DefaultBound);
         };
         await using var replica = await Replica.StartAsync(group, q => q.AddJob<KeyedJob>(c => c.WithIdentity("keyed").StoreDurably()));
         var scheduler = await replica.SchedulerAsync();

@@ -43,6 +43,47 @@ public sealed class SqliteStateTests : StateConformance
         }
     }
 
+    [Fact]
+    public async Task The_look_at_what_a_trigger_did_lately_does_not_read_its_history()
+    {
+        await using var files = new StateFolder();
+        var state = await files.OpenAsync();
+
+        // Every replica asks this for each trigger once a second, however long the history is.
+        var plan = await state.Database.ReadAsync(
+            c =>
+                c.Query(
+                        $"EXPLAIN QUERY PLAN SELECT * FROM runs {RunQueries.OccurrencesTail}",
+                        new
+                        {
+                            group = "",
+                            job = "",
+                            trigger = "",
+                            after = 0,
+                            until = 0,
+                        }
+                    )
+                    .Select(row => (string)row.detail)
+                    .ToList(),
+            TestContext.Current.CancellationToken
+        );
+
+        Assert.DoesNotContain(plan, step => step.StartsWith("SCAN", StringComparison.Ordinal));
+        string[] bounds =
+        [
+            .. plan.Where(step => step.StartsWith("SEARCH", StringComparison.Ordinal))
+                .Select(step => step[step.IndexOf('(', StringComparison.Ordinal)..]),
+        ];
+        Assert.Equal(
+            [
+                "(rowid=?)",
+                "(group_name=? AND job=? AND trigger_name=? AND scheduled_at>? AND scheduled_at<?)",
+                "(group_name=? AND job=? AND trigger_name=? AND finished_at>?)",
+            ],
+            bounds
+        );
+    }
+
     private sealed class Fixture : StateFixture
     {
         private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("state-");

@@ -28,6 +28,7 @@ CREATE INDEX runs_open ON runs (group_name, scheduled_at, id) WHERE state IN ('w
 CREATE INDEX runs_newest ON runs (group_name, scheduled_at, id);
 CREATE INDEX runs_of_job ON runs (group_name, job, scheduled_at, id);
 CREATE INDEX runs_finished ON runs (group_name, finished_at, id);
+CREATE INDEX runs_ended ON runs (group_name, job, trigger_name, finished_at) WHERE kind = 'scheduled' AND finished_at IS NOT NULL;
 
 CREATE TABLE run_attempts (
   group_name TEXT NOT NULL,
