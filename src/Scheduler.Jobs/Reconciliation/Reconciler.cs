@@ -13,9 +13,6 @@ namespace Scheduler.Jobs.Reconciliation;
 /// </summary>
 internal sealed class Reconciler : IDisposable
 {
-    /// <summary>How many missed occurrences of a trigger are run; older ones are left out.</summary>
-    public const int MaxMissed = 1_000;
-
     private const int MaxOpenRuns = 1_000;
     private static readonly TimeSpan SettleInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan AfterExpiry = TimeSpan.FromMilliseconds(20);
@@ -25,6 +22,7 @@ internal sealed class Reconciler : IDisposable
     private readonly ILockProvider _locks;
     private readonly RunPipeline _pipeline;
     private readonly RunLauncher _launcher;
+    private readonly Settler _settler;
     private readonly JobCatalog _jobs;
     private readonly TimeProvider _time;
     private readonly TimeSpan _maxClockOffset;
@@ -51,6 +49,7 @@ internal sealed class Reconciler : IDisposable
     {
         (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
         (_maxClockOffset, _logger) = (maxClockOffset, logger);
+        _settler = new Settler(state, time, logger);
         _wake = new WakeSignal(time);
         // On one host a dead process's leases are free at once, without anything that could tell; elsewhere expiry is known ahead.
         _interval = locks.Traits.HostLocal ? TimeSpan.FromMilliseconds(200) : TimeSpan.FromSeconds(1);
@@ -116,10 +115,7 @@ internal sealed class Reconciler : IDisposable
     {
         foreach (var schedule in _schedules)
         {
-            if (schedule.SettledUntil is { } until)
-            {
-                await WriteSettledAsync(schedule, until, cancellationToken);
-            }
+            await _settler.WriteAsync(schedule, cancellationToken);
         }
     }
 
@@ -147,7 +143,7 @@ internal sealed class Reconciler : IDisposable
             await _launcher.MendAsync(scheduler, _jobs, cancellationToken);
             foreach (var schedule in _schedules)
             {
-                await TrySettleAsync(schedule, now - _maxClockOffset, candidates, cancellationToken);
+                candidates.AddRange(await _settler.SettleAsync(schedule, now - _maxClockOffset, cancellationToken));
             }
         }
         return await LaunchAsync(scheduler, candidates, cancellationToken);
@@ -169,105 +165,6 @@ internal sealed class Reconciler : IDisposable
             await _jobs.LearnAsync(scheduler, cancellationToken);
         }
         return _jobs.Find(job) is not null;
-    }
-
-    private async ValueTask TrySettleAsync(
-        TrackedSchedule schedule,
-        DateTimeOffset until,
-        List<Launch> candidates,
-        CancellationToken cancellationToken
-    )
-    {
-        try
-        {
-            await SettleAsync(schedule, until, candidates, cancellationToken);
-            schedule.IsBroken = false;
-        }
-#pragma warning disable CA1031 // One schedule that cannot be judged must not keep the others from it.
-        catch (Exception e) when (e is not (StateUnavailableException or OperationCanceledException))
-#pragma warning restore CA1031
-        {
-            if (!schedule.IsBroken)
-            {
-                JobLog.ReconcilerFailed(_logger, e);
-            }
-            schedule.IsBroken = true;
-        }
-    }
-
-    private async ValueTask SettleAsync(
-        TrackedSchedule schedule,
-        DateTimeOffset until,
-        List<Launch> candidates,
-        CancellationToken cancellationToken
-    )
-    {
-        var (job, trigger) = (schedule.Policy.Job, schedule.Trigger);
-        if (schedule.SettledUntil is not { } after)
-        {
-            var record = await _state.CallAsync(
-                (s, token) => s.Schedules.ObserveAsync(job, trigger, schedule.Schedule.Fingerprint, _time.GetUtcNow(), token),
-                cancellationToken
-            );
-            schedule.Observe(record);
-            after = record.SettledUntil;
-        }
-        if (until <= after)
-        {
-            return;
-        }
-        var (due, leftOut) = schedule.Schedule.Between(after, until, MaxMissed);
-        if (due.Count == 0)
-        {
-            return;
-        }
-        if (leftOut)
-        {
-            after = due[0] - TimeSpan.FromMilliseconds(1);
-        }
-        var rows = await _state.CallAsync((s, token) => s.Runs.OccurrencesAsync(job, trigger, after, until, token), cancellationToken);
-        var before = rows.Any(r => r.Run.ScheduledAt == due[0])
-            ? null
-            : await _state.CallAsync((s, token) => s.Runs.LastOccurrenceAsync(job, trigger, after, token), cancellationToken);
-        var settlement = Settlement.Of(due, rows, before, schedule.Schedule.Next(due[^1]));
-        if (leftOut && settlement.Missing.Count > 0)
-        {
-            JobLog.LeftOut(_logger, job, trigger, MaxMissed, due[0]);
-        }
-        if (settlement.Overlapped.Count > 0 || settlement.Missing.Count > 0)
-        {
-            await RecordAsync(schedule, settlement, candidates, cancellationToken);
-        }
-        if (settlement.SettledUntil is { } settled && schedule.Settle(settled))
-        {
-            await WriteSettledAsync(schedule, settled, cancellationToken);
-        }
-    }
-
-    private async ValueTask RecordAsync(
-        TrackedSchedule schedule,
-        Settlement settlement,
-        List<Launch> candidates,
-        CancellationToken cancellationToken
-    )
-    {
-        var (key, problem) = schedule.Policy.KeyFor(schedule.Data);
-        if (key is not { } lockKey)
-        {
-            throw new InvalidOperationException($"'{schedule.Policy.Job}/{schedule.Trigger}': {problem}");
-        }
-        Occurrence At(DateTimeOffset time) => new(schedule.Policy.Job, schedule.Trigger, time);
-        if (settlement.Overlapped.Count > 0)
-        {
-            Occurrence[] overlapped = [.. settlement.Overlapped.Select(At)];
-            await _state.CallAsync(
-                (s, token) => s.Runs.RecordOverlappedAsync(overlapped, lockKey, _time.GetUtcNow(), token),
-                cancellationToken
-            );
-            JobLog.Overlapped(_logger, schedule.Policy.Job, schedule.Trigger, overlapped.Length);
-        }
-        var data = QuartzNames.ToJson(schedule.Data);
-        candidates.AddRange(settlement.Missing.Select(time => new Launch(At(time), lockKey, null, data, "no replica has run it")));
     }
 
     // One at a time under a key, the oldest first; a key that is held is looked at again when it is released or would expire.
@@ -295,12 +192,6 @@ internal sealed class Reconciler : IDisposable
         }
         return next;
     }
-
-    private ValueTask WriteSettledAsync(TrackedSchedule schedule, DateTimeOffset until, CancellationToken cancellationToken) =>
-        _state.CallAsync(
-            (s, token) => s.Schedules.SettleAsync(schedule.Policy.Job, schedule.Trigger, schedule.Schedule.Fingerprint, until, token),
-            cancellationToken
-        );
 
     private static string Why(RunRecord run) =>
         run.State switch

@@ -2,14 +2,13 @@ using System.Data.Common;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Scheduler.Locking;
+using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Sqlite.Fencing;
 
 /// <summary>Effects on an SQLite database of the application that a holder with an older token cannot have. Thread-safe.</summary>
 public static class SqliteFence
 {
-    private const int Busy = 5;
-    private const int Locked = 6;
     private const int Error = 1;
 
     // In whole seconds, as the driver takes it: how long one attempt waits for another writer, blocking its thread.
@@ -66,7 +65,7 @@ public static class SqliteFence
             {
                 return await TryAsync(database, resource, lockKey, token, work, cancellationToken);
             }
-            catch (SqliteException busy) when (busy.SqliteErrorCode is Busy or Locked)
+            catch (SqliteException busy) when (busy.Fault() is SqliteFault.InUse)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var waited = TimeProvider.System.GetElapsedTime(start);

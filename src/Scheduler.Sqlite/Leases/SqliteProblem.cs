@@ -1,20 +1,12 @@
 using Microsoft.Data.Sqlite;
 using Scheduler.Locking;
+using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Sqlite.Leases;
 
 /// <summary>Says what a failure of SQLite or of the file system means for whoever runs the locks, and what to do.</summary>
 internal static class SqliteProblem
 {
-    private const int Permission = 3;
-    private const int Busy = 5;
-    private const int Locked = 6;
-    private const int ReadOnly = 8;
-    private const int Corrupt = 11;
-    private const int Full = 13;
-    private const int CannotOpen = 14;
-    private const int NotADatabase = 26;
-
     /// <summary>Wraps a failure.</summary>
     /// <param name="path">The database.</param>
     /// <param name="problem">What was thrown.</param>
@@ -25,7 +17,7 @@ internal static class SqliteProblem
             SqliteException sqlite => new StoreUnavailableException(
                 $"The SQLite locks '{path}' cannot be used: {Reason(path, sqlite)}",
                 sqlite,
-                permanent: sqlite.SqliteErrorCode is Permission or ReadOnly or Corrupt or CannotOpen or NotADatabase
+                permanent: sqlite.IsPermanent()
             ),
             IOException or UnauthorizedAccessException => new StoreUnavailableException(
                 $"The files of the SQLite locks '{path}' cannot be used: {problem.Message} The account that runs the replica needs write "
@@ -38,18 +30,18 @@ internal static class SqliteProblem
         };
 
     private static string Reason(string path, SqliteException problem) =>
-        problem.SqliteErrorCode switch
+        problem.Fault() switch
         {
-            Full => $"the disk is full. Free some space on the file system of '{Path.GetDirectoryName(path)}'.",
-            Permission or ReadOnly or CannotOpen =>
+            SqliteFault.DiskFull => $"the disk is full. Free some space on the file system of '{Path.GetDirectoryName(path)}'.",
+            SqliteFault.NotWritable =>
                 $"the file cannot be opened for writing ({problem.Message}). Give the account that runs the replica write permission for "
                     + $"the folder '{Path.GetDirectoryName(path)}' and the files in it.",
-            Busy or Locked =>
+            SqliteFault.InUse =>
                 "another program holds a lock on the file. Only the replicas of this host may use it: end shells and backups that have "
                     + "it open.",
-            Corrupt or NotADatabase =>
+            SqliteFault.NotADatabase =>
                 $"the file is no intact SQLite database ({problem.Message}). Stop all replicas and delete it; it holds no records, only "
                     + "the leases of running jobs.",
-            _ => $"{problem.Message} (code {problem.SqliteExtendedErrorCode}). Look at the disk under '{Path.GetDirectoryName(path)}'.",
+            _ => problem.Describe(path),
         };
 }

@@ -7,15 +7,6 @@ namespace Scheduler.Sqlite.State;
 /// <summary>Says what a failure of SQLite or of the file system means for whoever runs the State, and what to do.</summary>
 internal static class StateProblem
 {
-    private const int Permission = 3;
-    private const int Busy = 5;
-    private const int Locked = 6;
-    private const int ReadOnly = 8;
-    private const int Corrupt = 11;
-    private const int Full = 13;
-    private const int CannotOpen = 14;
-    private const int NotADatabase = 26;
-
     /// <summary>Turns a failure of the place into what callers are told; others (wrong arguments) stay as they are.</summary>
     public static Exception Explain(string path, Exception problem) =>
         problem switch
@@ -23,7 +14,7 @@ internal static class StateProblem
             SqliteException sqlite => new StateUnavailableException(
                 $"The State '{path}' cannot be used: {Reason(path, sqlite)}",
                 sqlite,
-                permanent: sqlite.SqliteErrorCode is Permission or ReadOnly or Corrupt or CannotOpen or NotADatabase
+                permanent: sqlite.IsPermanent()
             ),
             IOException or UnauthorizedAccessException => new StateUnavailableException(
                 $"The files of the State '{path}' cannot be used: {problem.Message} {Allow(path)}",
@@ -34,7 +25,7 @@ internal static class StateProblem
         };
 
     /// <summary>Whether the disk is full.</summary>
-    public static bool IsDiskFull(Exception problem) => problem is SqliteException { SqliteErrorCode: Full };
+    public static bool IsDiskFull(Exception problem) => problem is SqliteException sqlite && sqlite.Fault() == SqliteFault.DiskFull;
 
     /// <summary>Refuses a place on a file system of the network or of a user's program, where file locks do not hold.</summary>
     /// <param name="path">The absolute path of the database.</param>
@@ -67,15 +58,16 @@ internal static class StateProblem
     }
 
     private static string Reason(string path, SqliteException problem) =>
-        problem.SqliteErrorCode switch
+        problem.Fault() switch
         {
-            Full => $"the disk is full. Free space on the file system of '{Path.GetDirectoryName(path)}'; nothing else needs to be done.",
-            Permission or ReadOnly or CannotOpen => $"it cannot be opened for writing ({problem.Message}). {Allow(path)}",
-            Busy or Locked => "another program holds its lock. End shells and backups that write to it.",
-            Corrupt or NotADatabase =>
+            SqliteFault.DiskFull =>
+                $"the disk is full. Free space on the file system of '{Path.GetDirectoryName(path)}'; nothing else needs to be done.",
+            SqliteFault.NotWritable => $"it cannot be opened for writing ({problem.Message}). {Allow(path)}",
+            SqliteFault.InUse => "another program holds its lock. End shells and backups that write to it.",
+            SqliteFault.NotADatabase =>
                 $"it is no intact SQLite database ({problem.Message}). Stop all replicas and restore the file from a backup, or name "
                     + "another one in Scheduler:State:ConnectionString.",
-            _ => $"{problem.Message} (code {problem.SqliteExtendedErrorCode}). Look at the disk under '{Path.GetDirectoryName(path)}'.",
+            _ => problem.Describe(path),
         };
 
     private static string Allow(string path) =>

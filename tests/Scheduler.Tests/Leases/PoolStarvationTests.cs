@@ -3,7 +3,7 @@ using Scheduler.Locking;
 
 namespace Scheduler.Tests.Leases;
 
-/// <summary>The loss of a lease is told on time when the thread pool has no thread to give. Runs alone: it takes the pool from every test.</summary>
+/// <summary>The loss of a lease is told on time though the pool has no thread to give. Runs alone: every test is without a pool.</summary>
 [Collection(Name)]
 [CollectionDefinition(Name, DisableParallelization = true)]
 public sealed class PoolStarvationTests
