@@ -79,7 +79,13 @@ public sealed record Completion
     /// <summary>Why it did not succeed; cut to 4,000 characters by the ledger.</summary>
     public string? Error { get; init; }
 
-    /// <summary>The writer's wall clock.</summary>
+    /// <summary>
+    /// When the body began, by the writer's wall clock; it replaces the time of the claim, which may have waited for State, and what came
+    /// due while it waited was not overlapped. <see langword="null"/> when no body began.
+    /// </summary>
+    public DateTimeOffset? StartedAt { get; init; }
+
+    /// <summary>When the attempt ended, by the writer's wall clock.</summary>
     public required DateTimeOffset Now { get; init; }
 
     /// <summary>With <see cref="RunOutcome.FailedWillRetry"/>: when the next attempt may begin.</summary>

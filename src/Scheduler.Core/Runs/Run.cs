@@ -29,6 +29,9 @@ internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease,
 
     public CancelReason CancelReason => (CancelReason)Volatile.Read(ref _reason);
 
+    /// <summary>When the body began; <see langword="null"/> before that.</summary>
+    public DateTimeOffset? BegunAt { get; set; }
+
     /// <summary>Whether the body said that its work is done in spite of its token.</summary>
     public bool IsCompleted => _completed;
 

@@ -155,7 +155,7 @@ public sealed class RunPipeline : IAsyncDisposable
         var run = new Run(fire, claim.RunId, claim.Attempt, lease, _replica.Id, _stopping.Token);
         using var scope = _logger.BeginScope(new RunScope(run, _replica));
         var result = await RunBodyAsync(run, body, cancellationToken);
-        await CompleteAsync(fire, claim, lease, result);
+        await CompleteAsync(fire, claim, lease, run.BegunAt, result);
         return result;
     }
 
@@ -194,6 +194,7 @@ public sealed class RunPipeline : IAsyncDisposable
             // Asked again: the claim may have taken longer than the lease.
             run.ThrowIfLost();
             RunLog.RunStarted(_logger, run.Occurrence, run.Attempt, run.Token);
+            run.BegunAt = _time.GetUtcNow();
             await body(run);
         }
 #pragma warning disable CA1031 // Whatever the body throws is its result; Quartz gets it from there.
@@ -209,7 +210,13 @@ public sealed class RunPipeline : IAsyncDisposable
         return result;
     }
 
-    private async ValueTask CompleteAsync(FireRequest fire, ClaimAnswer.Claimed claim, Lease lease, FireResult result)
+    private async ValueTask CompleteAsync(
+        FireRequest fire,
+        ClaimAnswer.Claimed claim,
+        Lease lease,
+        DateTimeOffset? begunAt,
+        FireResult result
+    )
     {
         var (outcome, error) = Verdict.OutcomeOf(fire, result);
         var now = _time.GetUtcNow();
@@ -220,6 +227,7 @@ public sealed class RunPipeline : IAsyncDisposable
             Token = lease.Token,
             Outcome = outcome,
             Error = error,
+            StartedAt = begunAt,
             Now = now,
             NextAttemptAt = outcome == RunOutcome.FailedWillRetry ? now : null,
         };

@@ -15,12 +15,13 @@ internal static class SqliteCompletion
         """;
 
     private const string EndRun = """
-        UPDATE runs SET state = @state, failures = failures + @failures, finished_at = @now, next_attempt_at = @next, error = @error
+        UPDATE runs SET state = @state, failures = failures + @failures, started_at = coalesce(@started, started_at), finished_at = @now,
+          next_attempt_at = @next, error = @error
         WHERE group_name = @group AND id = @id AND attempt = @attempt AND token = @token AND state = 'running'
         """;
 
     private const string EndAttempt = """
-        UPDATE run_attempts SET ended_at = @now, outcome = @outcome
+        UPDATE run_attempts SET started_at = coalesce(@started, started_at), ended_at = @now, outcome = @outcome
         WHERE group_name = @group AND run_id = @id AND attempt = @attempt AND token = @token
         """;
 
@@ -43,6 +44,7 @@ internal static class SqliteCompletion
             outcome = Times.Of(completion.Outcome),
             state = Times.Of(state),
             failures,
+            started = completion.StartedAt is { } began ? Times.Of(began) : (long?)null,
             now = Times.Of(completion.Now),
             next = completion.Outcome == RunOutcome.FailedWillRetry ? Times.Of(completion.NextAttemptAt!.Value) : (long?)null,
             error = completion.Outcome == RunOutcome.Succeeded ? null : Cut(completion.Error),

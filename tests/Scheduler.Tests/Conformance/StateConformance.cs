@@ -126,6 +126,21 @@ public abstract class StateConformance : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_end_tells_when_the_body_began()
+    {
+        // A claim may have waited for State: what came due meanwhile was not overlapped.
+        var waited = await ClaimedAsync(Claim(At(0), 5));
+        await CompleteAsync(End(waited, RunOutcome.Succeeded, Noon.AddSeconds(9)) with { StartedAt = Noon.AddSeconds(8) });
+        var found = (await _state.Runs.FindAsync(waited.Id, Cancel))!;
+        Assert.Equal(Noon.AddSeconds(8), found.Run.StartedAt);
+        Assert.Equal(Noon.AddSeconds(8), Assert.Single(found.Attempts).StartedAt);
+
+        var none = await ClaimedAsync(Claim(At(1), 6));
+        await CompleteAsync(End(none, RunOutcome.Interrupted, Noon.AddSeconds(9)));
+        Assert.Equal(Noon, (await _state.Runs.FindAsync(none.Id, Cancel))!.Run.StartedAt);
+    }
+
+    [Fact]
     public async Task A_take_over_counts_a_crash_and_refuses_the_old_attempt()
     {
         var old = await ClaimedAsync(Claim(At(0), 5));

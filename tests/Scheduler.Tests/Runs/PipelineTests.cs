@@ -65,6 +65,26 @@ public sealed class PipelineTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task TheEndTellsWhenTheBodyBeganAndNotWhenTheClaimWasAskedFor()
+    {
+        var claimed = DateTimeOffset.MinValue;
+        _claims.OnClaim = _ =>
+        {
+            claimed = TimeProvider.System.GetUtcNow();
+            return ValueTask.FromResult<ClaimAnswer>(new ClaimAnswer.Claimed("run", 1));
+        };
+        var began = DateTimeOffset.MaxValue;
+
+        await ExecuteAsync(_ =>
+        {
+            began = TimeProvider.System.GetUtcNow();
+            return ValueTask.CompletedTask;
+        });
+
+        Assert.InRange(Assert.Single(_claims.Completions).StartedAt!.Value, claimed, began);
+    }
+
+    [Fact]
     public async Task AHeldKeyIsASkipThatNamesTheHolderAndItsPurpose()
     {
         await using var other = new LockProvider(
