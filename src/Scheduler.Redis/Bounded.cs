@@ -25,6 +25,21 @@ internal sealed class Bounded(TimeSpan limit, TimeProvider time)
         }
     }
 
+    /// <summary>The same, but the caller goes on on the thread that brings the answer.</summary>
+    /// <exception cref="TimeoutException">There was no answer in time; it is ignored when it comes.</exception>
+    public async Task<T> WaitInlineAsync<T>(Task<T> call)
+    {
+        try
+        {
+            return await call.WaitAsync(Limit, Time);
+        }
+        catch (TimeoutException)
+        {
+            Observe(call);
+            throw;
+        }
+    }
+
     private static void Observe(Task call) =>
         _ = call.ContinueWith(
             static late => _ = late.Exception,

@@ -71,6 +71,12 @@ internal sealed class RedisConnection : IAsyncDisposable
             : ConnectAndCallAsync(script, keys, values, cancellationToken);
     }
 
+    /// <summary>The same, but goes on on the client's own thread: only for what is short and runs no code of callers.</summary>
+    public Task<RedisResult> CallInlineAsync(RedisScript script, RedisKey[] keys, RedisValue[] values) =>
+        Volatile.Read(ref _database) is { } database
+            ? _bounded.WaitInlineAsync(database.ScriptEvaluateAsync(script.Hash, keys, values))
+            : ConnectAndCallAsync(script, keys, values, CancellationToken.None);
+
     /// <summary>Calls a script that grants nothing; a node that does not know it yet is told it first.</summary>
     public async Task<RedisResult> CallHarmlessAsync(
         RedisScript script,

@@ -8,10 +8,7 @@ namespace Scheduler.Redis;
 internal sealed class RedisErrors(string endpoint, bool ssl, TimeSpan limit, string? password)
 {
     /// <summary>Whether the node does not know the script: it was restarted, or its scripts were flushed.</summary>
-    public static bool IsUnknownScript(RedisServerException exception) => StartsWith(exception, "NOSCRIPT");
-
-    /// <summary>Whether the acquire script found that the node is not the one that was checked.</summary>
-    public static bool IsUnchecked(RedisServerException exception) => exception.Message.Contains("UNCHECKED", StringComparison.Ordinal);
+    public static bool IsUnknownScript(RedisServerException exception) => IsUnknownScript(exception.Message);
 
     /// <summary>A permanent problem of the server as it is set up.</summary>
     public StoreUnavailableException Refused(string problem) => new($"Redis at {endpoint} cannot keep locks: {problem}.", permanent: true);
@@ -26,11 +23,18 @@ internal sealed class RedisErrors(string endpoint, bool ssl, TimeSpan limit, str
         return new StoreUnavailableException($"Redis at {endpoint}: {Clean(reason)}.", Safe(exception), permanent: permanent);
     }
 
+    /// <summary>The same for an error that a script's answer carries.</summary>
+    public StoreUnavailableException Translate(string answer)
+    {
+        var (reason, permanent) = ServerReason(answer);
+        return new StoreUnavailableException($"Redis at {endpoint}: {Clean(reason)}.", permanent: permanent);
+    }
+
     private (string Reason, bool Permanent) Reason(Exception exception)
     {
         if (exception is RedisServerException answer)
         {
-            return ServerReason(answer);
+            return ServerReason(answer.Message);
         }
         if (Chain(exception).OfType<RedisConnectionException>().Any(e => e.FailureType == ConnectionFailureType.AuthenticationFailure))
         {
@@ -51,9 +55,9 @@ internal sealed class RedisErrors(string endpoint, bool ssl, TimeSpan limit, str
         };
     }
 
-    private static (string Reason, bool Permanent) ServerReason(RedisServerException answer)
+    private static (string Reason, bool Permanent) ServerReason(string answer)
     {
-        if (IsUnknownScript(answer) || IsUnchecked(answer))
+        if (IsUnknownScript(answer) || answer.Contains("UNCHECKED", StringComparison.Ordinal))
         {
             return ("it was restarted, flushed or replaced and must be checked before it may grant", false);
         }
@@ -64,18 +68,19 @@ internal sealed class RedisErrors(string endpoint, bool ssl, TimeSpan limit, str
         if (StartsWith(answer, "NOPERM"))
         {
             return (
-                $"the user may not do what locks need ({answer.Message}); allow +@read +@write +@scripting +@pubsub +info and the "
-                    + "keys and channels of the group",
+                $"the user may not do what locks need ({answer}); allow +@read +@write +@scripting +@pubsub +info and the keys and "
+                    + "channels of the group",
                 true
             );
         }
         return StartsWith(answer, "READONLY")
             ? ("it is a replica now; name the master", false)
-            : ($"it answered with an error: {answer.Message}", false);
+            : ($"it answered with an error: {answer}", false);
     }
 
-    private static bool StartsWith(RedisServerException exception, string code) =>
-        exception.Message.StartsWith(code, StringComparison.Ordinal);
+    private static bool IsUnknownScript(string answer) => StartsWith(answer, "NOSCRIPT");
+
+    private static bool StartsWith(string answer, string code) => answer.StartsWith(code, StringComparison.Ordinal);
 
     private static IEnumerable<Exception> Chain(Exception? exception)
     {

@@ -1,19 +1,21 @@
 using Microsoft.Extensions.Logging;
 using Scheduler.Hosting;
 using Scheduler.Locking;
+using Scheduler.Redis.Batching;
 using StackExchange.Redis;
 
 namespace Scheduler.Redis;
 
 /// <summary>
-/// Grants kept on one Redis server (7.0 or later) that is not clustered: one string per lock, one script call per operation.
+/// Grants kept on one Redis server (7.0 or later) that is not clustered: one string per lock; operations that meet
+/// share one script call.
 /// </summary>
 /// <remarks>
 /// Guarantees: a key is granted by <c>SET … PX</c> inside a script that also draws the number, so there is never a grant without its
 /// number; only the owner's value renews or releases; renewing never creates a key. The acquire script is called by its hash only and
 /// is loaded only after <see cref="CheckAsync"/> passed, and it refuses by itself when the node's marker is not that of the node that
 /// was checked: a node that was restarted, flushed or promoted grants nothing until then. Every command ends within
-/// <see cref="LeaseOptions.CallTimeout"/>. Not guaranteed: that a failover keeps grants (replication is asynchronous), hence
+/// <see cref="LeaseOptions.CallTimeout"/>, one that waited for its turn in twice that. Not guaranteed: that a failover keeps grants (replication is asynchronous), hence
 /// <see cref="Level.Efficiency"/>; and that leases last their time when the server's wall clock jumps: the server's time comes with
 /// each grant and renewal, so that Core notices. Thread-safe. The keys are described in docs/redis.md.
 /// </remarks>
@@ -28,7 +30,7 @@ public sealed class RedisLeaseStore : ILeaseStore
     private readonly RedisCheck _check;
     private readonly ReleaseFeed _feed;
     private readonly ILogger _log;
-    private volatile CheckedNode? _checked;
+    private readonly GrantCalls _grants;
     private int _silentChecks;
 
     /// <summary>Makes the store without contacting the server.</summary>
@@ -46,6 +48,7 @@ public sealed class RedisLeaseStore : ILeaseStore
         _names = new RedisNames(context.Group, _connection.Database);
         _check = new RedisCheck(_connection, _names, context, _log);
         _feed = new ReleaseFeed(_connection, _names, context.Time, _log);
+        _grants = new GrantCalls(_connection, _names);
     }
 
     /// <inheritdoc/>
@@ -67,7 +70,7 @@ public sealed class RedisLeaseStore : ILeaseStore
         {
             var (info, node) = await _check.RunAsync(use, cancellationToken);
             _silentChecks = 0;
-            _checked = node;
+            _grants.Allow(node);
             // Not waited for: without reports waiting goes on by polling, while a check that failed would take all locks away.
             _feed.EnsureSoon();
             return info;
@@ -86,38 +89,12 @@ public sealed class RedisLeaseStore : ILeaseStore
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">The duration is below 1 ms or above
     /// <see cref="LeaseOptions.LongestLease"/>.</exception>
-    public async ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
+    public ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
     {
-        var milliseconds = (long)request.Duration.TotalMilliseconds;
-        ArgumentOutOfRangeException.ThrowIfLessThan(milliseconds, 1, nameof(request));
+        ArgumentOutOfRangeException.ThrowIfLessThan(request.Duration, TimeSpan.FromMilliseconds(1), nameof(request));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(request.Duration, _longestLease, nameof(request));
-        if (_checked is not { } node || node.Epoch != _connection.Epoch)
-        {
-            return new AcquireResult.Unavailable($"Redis at {_connection.Endpoint} must be checked first: it may have been replaced.");
-        }
-        try
-        {
-            var reply = (RedisResult[])
-                (
-                    await _connection.CallAsync(
-                        node.Acquire,
-                        [_names.Lock(request.Key.Value), _names.Counter, _names.Node],
-                        [request.Owner.ToString(), request.Purpose, milliseconds, node.RunId],
-                        cancellationToken
-                    )
-                )!;
-            var first = (RedisValue)reply[0];
-            if (first.IsInteger)
-            {
-                return new AcquireResult.Granted((long)first, RedisTime.FromMicroseconds((long)reply[1]));
-            }
-            var held = LockValue.Parse((string)first!);
-            return new AcquireResult.Held(held.Holder, held.Purpose, held.Number, Remaining((long)reply[1]));
-        }
-        catch (Exception exception) when (exception is not OperationCanceledException)
-        {
-            return Unavailable(exception, node);
-        }
+        cancellationToken.ThrowIfCancellationRequested();
+        return new(_grants.TakeAsync(request));
     }
 
     /// <inheritdoc/>
@@ -160,18 +137,17 @@ public sealed class RedisLeaseStore : ILeaseStore
     }
 
     /// <inheritdoc/>
-    public async ValueTask<ReleaseResult> ReleaseAsync(LockKey key, LeaseOwner owner, CancellationToken cancellationToken)
+    public ValueTask<ReleaseResult> ReleaseAsync(LockKey key, LeaseOwner owner, CancellationToken cancellationToken)
     {
-        var outcome = (long)
-            await CallAsync(RedisScript.Release, key, [owner.ToString(), _names.ReleasedChannel, key.Value], cancellationToken);
-        return new ReleaseResult(Released: outcome > 0, Contended: outcome == 2);
+        cancellationToken.ThrowIfCancellationRequested();
+        return new(_grants.EndAsync(key, owner));
     }
 
     /// <inheritdoc/>
     public async ValueTask<RevokeResult> RevokeAsync(LockKey key, long number, CancellationToken cancellationToken)
     {
         var reply = (RedisResult[])(await CallAsync(RedisScript.Revoke, key, [number], cancellationToken))!;
-        return new RevokeResult(Found: (long)reply[0] == 1, FreeAfter: Remaining((long)reply[1]));
+        return new RevokeResult(Found: (long)reply[0] == 1, FreeAfter: RedisTime.Remaining((long)reply[1]));
     }
 
     /// <inheritdoc/>
@@ -225,7 +201,7 @@ public sealed class RedisLeaseStore : ILeaseStore
     internal static LeaseRecord Record(LockKey key, string value, long milliseconds)
     {
         var held = LockValue.Parse(value);
-        return new LeaseRecord(key, held.Holder, held.Purpose, held.Number, Remaining(milliseconds), held.Revoked);
+        return new LeaseRecord(key, held.Holder, held.Purpose, held.Number, RedisTime.Remaining(milliseconds), held.Revoked);
     }
 
     private async ValueTask<RedisResult> CallAsync(
@@ -244,18 +220,4 @@ public sealed class RedisLeaseStore : ILeaseStore
             throw _connection.Translate(exception);
         }
     }
-
-    private AcquireResult.Unavailable Unavailable(Exception exception, CheckedNode node)
-    {
-        if (exception is RedisServerException)
-        {
-            // Whatever it says (an unknown script, a missing marker, a replica, no memory): look again before asking again.
-            Interlocked.CompareExchange(ref _checked, null, node);
-        }
-        var translated = _connection.Translate(exception);
-        return new AcquireResult.Unavailable(translated.Message, !RedisConnection.IsCertainlyNotDone(exception), translated);
-    }
-
-    // A lock without an end was not made by the scripts; it is shown as free at any moment rather than never.
-    private static TimeSpan Remaining(long milliseconds) => TimeSpan.FromMilliseconds(Math.Max(milliseconds, 0));
 }

@@ -8,19 +8,16 @@ namespace Scheduler.Redis;
 internal sealed class RedisScript
 {
     /// <summary>The one that grants; what nodes know is <see cref="ForNode"/> of it.</summary>
-    public static readonly RedisScript Acquire = new("acquire");
-    public static readonly RedisScript Renew = new("renew");
-    public static readonly RedisScript Release = new("release");
-    public static readonly RedisScript Revoke = new("revoke");
-    public static readonly RedisScript Read = new("read");
-    public static readonly RedisScript List = new("list");
-    public static readonly RedisScript Check = new("check");
+    public static readonly RedisScript Acquire = Load("acquire", "ending");
+    public static readonly RedisScript Renew = Load("renew");
+    public static readonly RedisScript Release = Load("release", "ending");
+    public static readonly RedisScript Revoke = Load("revoke");
+    public static readonly RedisScript Read = Load("read");
+    public static readonly RedisScript List = Load("list");
+    public static readonly RedisScript Check = Load("check");
 
     /// <summary>Those that grant nothing, so that they may be loaded into any node at any time.</summary>
     public static readonly IReadOnlyList<RedisScript> Harmless = [Renew, Release, Revoke, Read, List, Check];
-
-    private RedisScript(string name)
-        : this(TextOf(name), name) { }
 
     private RedisScript(string text, string name)
     {
@@ -42,6 +39,8 @@ internal sealed class RedisScript
     /// even when the check of another group or replica has made its own known there: it answers NOSCRIPT.
     /// </summary>
     public RedisScript ForNode(string runId) => new($"{Text}-- {runId}\n", Name);
+
+    private static RedisScript Load(string name, string part = "") => new((part.Length > 0 ? TextOf(part) : "") + TextOf(name), name);
 
     private static string TextOf(string name)
     {

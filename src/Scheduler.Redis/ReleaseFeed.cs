@@ -147,11 +147,18 @@ internal sealed class ReleaseFeed : IDisposable
             }
             return;
         }
-        if (LockKey.Problem(text) is not null)
+        // Those that one call released come together.
+        foreach (var released in text.Split('\n'))
         {
-            return;
+            if (LockKey.Problem(released) is null)
+            {
+                Tell(LockKey.From(released));
+            }
         }
-        var key = LockKey.From(text);
+    }
+
+    private void Tell(LockKey key)
+    {
         foreach (var entry in _entries)
         {
             try

@@ -18,11 +18,15 @@ internal readonly record struct BoundedCall<T>(CallEnd End, T? Value = default, 
 /// <summary>Calls with a time limit that holds even where the callee ignores its cancellation token.</summary>
 internal static class BoundedCall
 {
-    /// <summary>Runs one call; never throws. The callee must return its task without blocking.</summary>
-    public static async ValueTask<BoundedCall<T>> RunAsync<T>(
-        Func<CancellationToken, ValueTask<T>> call,
-        TimeSpan limit,
-        TimeProvider time,
+    /// <summary>Runs one call; never throws.</summary>
+    /// <param name="limit">The time limit.</param>
+    /// <param name="state">For the callee.</param>
+    /// <param name="callee">Must return its task without blocking, and not use the token after that has ended.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public static async ValueTask<BoundedCall<T>> RunAsync<T, TState>(
+        CallLimit limit,
+        TState state,
+        Func<TState, CancellationToken, ValueTask<T>> callee,
         CancellationToken cancellationToken
     )
     {
@@ -30,26 +34,23 @@ internal static class BoundedCall
         {
             return new(CallEnd.Cancelled);
         }
-        var limited = new CancellationTokenSource(limit, time);
-        var linked = cancellationToken.CanBeCanceled
-            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limited.Token)
-            : limited;
+        var call = limit.Begin();
+        var caller = cancellationToken.UnsafeRegister(static call => ((CallLimit.Call)call!).Cancel(), call);
         Task<T>? task = null;
-        var disposeSources = true;
+        var mayStillBeUsed = false;
         try
         {
-            var started = call(linked.Token);
+            var started = callee(state, call.Token);
             if (started.IsCompletedSuccessfully)
             {
                 return new(CallEnd.Answered, started.Result);
             }
             task = started.AsTask();
-            return new(CallEnd.Answered, await task.WaitAsync(linked.Token));
+            return new(CallEnd.Answered, await task.WaitAsync(call.Token));
         }
-        catch (OperationCanceledException) when (linked.IsCancellationRequested)
+        catch (OperationCanceledException) when (call.IsCancellationRequested)
         {
-            // The callee may still use the token, so the sources are left to the collector.
-            disposeSources = task is null || task.IsCompleted;
+            mayStillBeUsed = task is { IsCompleted: false };
             Observe(task);
             return new(cancellationToken.IsCancellationRequested ? CallEnd.Cancelled : CallEnd.TimedOut, Pending: task);
         }
@@ -59,11 +60,8 @@ internal static class BoundedCall
         }
         finally
         {
-            if (disposeSources)
-            {
-                linked.Dispose();
-                limited.Dispose();
-            }
+            caller.Dispose();
+            limit.End(call, mayStillBeUsed);
         }
     }
 

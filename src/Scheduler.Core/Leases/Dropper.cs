@@ -213,7 +213,8 @@ internal sealed class Dropper(StoreGate gate, LeaseOptions options, TimeProvider
         {
             var result = await gate.CallAsync(
                 "release",
-                (store, token) => store.ReleaseAsync(drop.Key, drop.Owner, token),
+                drop,
+                static (store, drop, token) => store.ReleaseAsync(drop.Key, drop.Owner, token),
                 CancellationToken.None
             );
             if (result.Released)

@@ -93,7 +93,7 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
             if (_byKey.TryGetValue(key, out var entry) && ++entry.Pushes > 1 && entry.IsActive)
             {
                 Remove(key);
-                entry.Over.TrySetResult();
+                entry.End();
             }
         }
     }
@@ -125,7 +125,7 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
     }
 
     private static async ValueTask PauseAsync(HoldBack entry, TimeSpan pause, CancellationToken cancellationToken) =>
-        await entry.Over.Task.WaitAsync(pause, Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await entry.Over.WaitAsync(pause, Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     private void Remove(LockKey key)
     {
@@ -147,10 +147,16 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
         public void Start(long since, TimeSpan pause)
         {
             (IsActive, Since, Pause) = (true, since, pause);
+            _over = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
 
         public int Pushes { get; set; }
 
-        public TaskCompletionSource Over { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        // Made when it begins: most releases find that nobody else wants the key.
+        private TaskCompletionSource? _over;
+
+        public Task Over => _over!.Task;
+
+        public void End() => _over!.TrySetResult();
     }
 }

@@ -152,7 +152,8 @@ public sealed class Lease : IAsyncDisposable
             RenewalItem[] item = [new(Key, Owner, Token.Number, duration)];
             var reply = await runtime.Gate.CallAsync(
                 "renew",
-                (store, token) => store.RenewAsync(item, token),
+                item,
+                static (store, item, token) => store.RenewAsync(item, token),
                 cancellationToken,
                 evenDown: true
             );
@@ -179,7 +180,8 @@ public sealed class Lease : IAsyncDisposable
         {
             var result = await runtime.Gate.CallAsync(
                 "release",
-                (store, token) => store.ReleaseAsync(Key, Owner, token),
+                this,
+                static (store, lease, token) => store.ReleaseAsync(lease.Key, lease.Owner, token),
                 cancellationToken
             );
             runtime.OnReleased(Key, result);

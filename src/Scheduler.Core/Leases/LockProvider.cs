@@ -133,7 +133,7 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
     public ValueTask<LeaseRecord?> ReadAsync(LockKey key, CancellationToken cancellationToken = default)
     {
         CheckKey(key);
-        return _gate.CallAsync("read", (store, token) => store.ReadAsync(key, token), cancellationToken);
+        return _gate.CallAsync("read", key, static (store, key, token) => store.ReadAsync(key, token), cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -142,7 +142,12 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(prefix);
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, 1_000);
-        return _gate.CallAsync("list", (store, token) => store.ListAsync(prefix, limit, cursor, token), cancellationToken);
+        return _gate.CallAsync(
+            "list",
+            (prefix, limit, cursor),
+            static (store, page, token) => store.ListAsync(page.prefix, page.limit, page.cursor, token),
+            cancellationToken
+        );
     }
 
     /// <inheritdoc/>
@@ -151,7 +156,12 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
         var present = await ReadAsync(key, cancellationToken);
         return present is null
             ? new RevokeResult(Found: false, TimeSpan.Zero)
-            : await _gate.CallAsync("revoke", (store, token) => store.RevokeAsync(key, present.Number, token), cancellationToken);
+            : await _gate.CallAsync(
+                "revoke",
+                (key, present.Number),
+                static (store, grant, token) => store.RevokeAsync(grant.key, grant.Number, token),
+                cancellationToken
+            );
     }
 
     /// <inheritdoc/>

@@ -114,7 +114,13 @@ internal sealed class ReleaseFeed(LeaseRuntime runtime)
             IAsyncDisposable? subscription = null;
             try
             {
-                subscription = await runtime.Gate.CallAsync("subscribe", SubscribeOnceAsync, _stop.Token, marksDown: false);
+                subscription = await runtime.Gate.CallAsync(
+                    "subscribe",
+                    this,
+                    static (store, feed, token) => feed.SubscribeOnceAsync(store, token),
+                    _stop.Token,
+                    marksDown: false
+                );
                 failed = false;
                 // What was released before the subscription stood was not pushed.
                 runtime.Lines.WakeAll();

@@ -29,6 +29,7 @@ internal sealed class StoreGate(
     Func<LeaseStoreInfo, CancellationToken, ValueTask>? noteUse
 )
 {
+    private readonly CallLimit _limit = new(options.CallTimeout, time);
     private readonly StoreProbe _probe = new(store, options, time, log, recallUse, noteUse);
 
     /// <summary>Called after the store came up; with true for the first time.</summary>
@@ -63,7 +64,12 @@ internal sealed class StoreGate(
             return new(new AcquireResult.Unavailable("The attempt was cancelled before anything was sent."), 0, Cancelled: true);
         }
         var sentAt = time.GetTimestamp();
-        var call = await BoundedCall.RunAsync(token => store.AcquireAsync(request, token), options.CallTimeout, time, cancellationToken);
+        var call = await BoundedCall.RunAsync(
+            _limit,
+            (store, request),
+            static (state, token) => state.store.AcquireAsync(state.request, token),
+            cancellationToken
+        );
         switch (call.End)
         {
             case CallEnd.Answered when call.Value is AcquireResult.Unavailable unavailable:
@@ -87,15 +93,17 @@ internal sealed class StoreGate(
 
     /// <summary>Runs one call of the store with its time limit.</summary>
     /// <param name="what">The call's name for errors.</param>
+    /// <param name="state">What the call needs.</param>
     /// <param name="call">The call.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <param name="evenDown">Whether to try while the store counts as down.</param>
     /// <param name="marksDown">Whether no answer makes the store count as down; not for what the locks do without.</param>
     /// <exception cref="StoreUnavailableException">No answer in time, or an error.</exception>
     /// <exception cref="OperationCanceledException">The caller ended it.</exception>
-    public async ValueTask<T> CallAsync<T>(
+    public async ValueTask<T> CallAsync<T, TState>(
         string what,
-        Func<ILeaseStore, CancellationToken, ValueTask<T>> call,
+        TState state,
+        Func<ILeaseStore, TState, CancellationToken, ValueTask<T>> call,
         CancellationToken cancellationToken,
         bool evenDown = false,
         bool marksDown = true
@@ -106,7 +114,12 @@ internal sealed class StoreGate(
             cancellationToken.ThrowIfCancellationRequested();
             throw new StoreUnavailableException(refusal);
         }
-        var ended = await BoundedCall.RunAsync(token => call(store, token), options.CallTimeout, time, cancellationToken);
+        var ended = await BoundedCall.RunAsync(
+            _limit,
+            (store, state, call),
+            static (state, token) => state.call(state.store, state.state, token),
+            cancellationToken
+        );
         switch (ended.End)
         {
             case CallEnd.Answered:

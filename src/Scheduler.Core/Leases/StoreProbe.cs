@@ -24,6 +24,7 @@ internal sealed class StoreProbe(
     /// <summary>A check is several commands and may have to connect first, so it has several times the limit of one call.</summary>
     private const int CallsPerCheck = 5;
 
+    private readonly CallLimit _limit = new(options.CallTimeout * CallsPerCheck, time);
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _stop = new();
     private StoreHealth _health = new(IsUp: false, "It has not been checked yet.", time.GetUtcNow());
@@ -98,14 +99,13 @@ internal sealed class StoreProbe(
     {
         // Leaves the lock of SharedCheck before anything of others runs.
         await Task.Yield();
-        var limit = options.CallTimeout * CallsPerCheck;
-        var ended = await BoundedCall.RunAsync(CheckAndNoteAsync, limit, time, _stop.Token);
+        var ended = await BoundedCall.RunAsync(_limit, this, static (probe, token) => probe.CheckAndNoteAsync(token), _stop.Token);
         if (ended.End == CallEnd.Answered)
         {
             MarkUp(ended.Value!);
             return ended.Value!;
         }
-        var error = StoreFailure.Of(Name, "check", ended, limit);
+        var error = StoreFailure.Of(Name, "check", ended, _limit.Limit);
         GoDown(error.Message, error.InnerException, error.RetryAfter, fromCheck: true);
         throw error;
     }

@@ -19,12 +19,19 @@ internal sealed class WaitLines(LeaseRuntime runtime)
     private readonly Dictionary<LockKey, WaitLine> _lines = [];
     private string? _closed;
 
+    // Looked at without the lock: mostly nobody waits, and every attempt and release asks.
+    private volatile int _count;
+
     /// <summary>Those who wait here come first: somebody who asks once is told who has the key, as far as that is known.</summary>
     public LockAttempt.Held? AnswerFromLine(LockKey key)
     {
+        if (_count == 0)
+        {
+            return null;
+        }
         lock (_gate)
         {
-            return _lines.Count > 0 && _lines.TryGetValue(key, out var line) && line.Waiters.Count > 0 ? LastHeld(line) : null;
+            return _lines.TryGetValue(key, out var line) && line.Waiters.Count > 0 ? LastHeld(line) : null;
         }
     }
 
@@ -50,6 +57,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
             {
                 begun = line = new WaitLine(key);
                 _lines.Add(key, line);
+                _count = _lines.Count;
             }
             line.Waiters.AddLast(waiter.Node);
         }
@@ -66,6 +74,10 @@ internal sealed class WaitLines(LeaseRuntime runtime)
     /// <summary>The key may be free now.</summary>
     public void Wake(LockKey key)
     {
+        if (_count == 0)
+        {
+            return;
+        }
         lock (_gate)
         {
             if (_lines.TryGetValue(key, out var line))
@@ -141,6 +153,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
                     if (line.Waiters.First is not { } first)
                     {
                         _lines.Remove(line.Key);
+                        _count = _lines.Count;
                         return;
                     }
                     head = first.Value;
@@ -166,6 +179,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
             {
                 AnswerAll(line, new LockAttempt.Unavailable("Waiting for the key failed; the cause is in the log.", e));
                 _lines.Remove(line.Key);
+                _count = _lines.Count;
             }
         }
     }

@@ -117,7 +117,7 @@ public abstract partial class LeaseStoreConformance<TFixture>
         await using var blocking = blocked.Lost.Register(() =>
         {
             entered.TrySetResult();
-            unblock.Wait(Bound, CancellationToken.None);
+            unblock.Wait(CancellationToken.None);
         });
         await using var telling = other.Lost.Register(() => told.TrySetResult());
         try

@@ -16,16 +16,16 @@ public sealed class RedisTestClient : IAsyncDisposable, ILoggerFactory, ILogger
 
     private long _acquisitions;
 
-    public RedisTestClient(RedisServer server, string group = "test")
-        : this(server.ConnectionString, group) { }
+    public RedisTestClient(RedisServer server, string group = "test", TimeSpan? callTimeout = null)
+        : this(server.ConnectionString, group, callTimeout) { }
 
-    public RedisTestClient(string connectionString, string group = "test") =>
+    public RedisTestClient(string connectionString, string group = "test", TimeSpan? callTimeout = null) =>
         Store = new RedisLeaseStore(
             connectionString,
             new BackendContext(
                 group,
                 Replica,
-                new LeaseOptions { LongestLease = LongestLease, CallTimeout = CallTimeout },
+                new LeaseOptions { LongestLease = LongestLease, CallTimeout = callTimeout ?? CallTimeout },
                 BootTimeProvider.Instance,
                 this
             )

@@ -288,6 +288,29 @@ public sealed class PipelineTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task ALeaseThatWasLostDuringTheClaimRunsNoBody()
+    {
+        _claims.OnClaim = async _ =>
+        {
+            await _locks.RevokeAsync(Key);
+            await Eventually.Holds(() => !_claims.Lease!.IsHeld);
+            return new ClaimAnswer.Claimed("run", 1);
+        };
+        var ran = false;
+
+        var result = await ExecuteAsync(_ =>
+        {
+            ran = true;
+            return ValueTask.CompletedTask;
+        });
+
+        Assert.False(ran);
+        Assert.Equal(CancelReason.LeaseLost, Assert.IsType<FireResult.Interrupted>(result).Reason);
+        var completion = Assert.Single(_claims.Completions);
+        Assert.Equal((RunOutcome.Interrupted, null), (completion.Outcome, completion.StartedAt));
+    }
+
+    [Fact]
     public async Task AClaimThatIsRefusedAsWrongReleasesTheLock()
     {
         _claims.OnClaim = _ => throw Wrong("the run is protected by another key");
@@ -402,6 +425,8 @@ public sealed class PipelineTests : IAsyncDisposable
 
         public ConcurrentQueue<Completion> Completions { get; } = new();
 
+        public Lease? Lease { get; private set; }
+
         public Func<FireRequest, ValueTask<ClaimAnswer>> OnClaim { get; set; } =
             _ => ValueTask.FromResult<ClaimAnswer>(new ClaimAnswer.Claimed("run", 1));
 
@@ -412,6 +437,7 @@ public sealed class PipelineTests : IAsyncDisposable
         public ValueTask<ClaimAnswer> ClaimAsync(FireRequest fire, Lease lease, CancellationToken cancellationToken)
         {
             Claims.Enqueue(fire);
+            Lease = lease;
             return OnClaim(fire);
         }
 
