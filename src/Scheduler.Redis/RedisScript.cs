@@ -19,7 +19,8 @@ internal sealed class RedisScript
     /// <summary>Those that grant nothing, so that they may be loaded into any node at any time.</summary>
     public static readonly IReadOnlyList<RedisScript> Harmless = [Renew, Release, Revoke, Read, List, Check];
 
-    private RedisScript(string name)
+    /// <summary>Reads an embedded script.</summary>
+    public RedisScript(string name)
         : this(TextOf(name), name) { }
 
     private RedisScript(string text, string name)
