@@ -21,7 +21,8 @@ public static class RedisBackend
         return builder;
     }
 
-    /// <summary>Keeps locks on a majority of independent Redis servers, 7.0 or later (level <see cref="Locking.Level.Efficiency"/>).</summary>
+    /// <summary>Keeps locks on a majority of independent Redis servers, 7.0 or later
+    /// (level <see cref="Locking.Level.Efficiency"/>).</summary>
     /// <param name="builder">The application's choice of backends.</param>
     /// <param name="endpoints">For each server host:port and options of StackExchange.Redis; an odd number from 3 to 15. Never logged or
     /// shown.</param>

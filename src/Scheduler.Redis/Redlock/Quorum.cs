@@ -11,7 +11,8 @@ internal static class Quorum
         var problems = nodes
             .Where(n => n.Usable is null)
             .Select(n => n.Problem?.Message ?? $"Redis at {n.Endpoint} must be checked first.");
-        return $"Redlock: fewer than {(nodes.Length / 2) + 1} of its {nodes.Length} nodes {what} in time. {string.Join(' ', problems)}".TrimEnd();
+        var majority = (nodes.Length / 2) + 1;
+        return $"Redlock: fewer than {majority} of its {nodes.Length} nodes {what} in time. {string.Join(' ', problems)}".TrimEnd();
     }
 
     /// <summary>The error of a call that fewer than a majority answered.</summary>
