@@ -13,7 +13,20 @@ internal sealed record CheckedNode(RedisValue RunId, RedisScript Acquire, int Ep
 /// Decides whether the node may grant (DESIGN section 4, rule 1), and only then makes the acquire script known to it. The decision
 /// itself is made in check.lua, at once on the node, so that all replicas come to the same one.
 /// </summary>
-internal sealed class RedisCheck(RedisConnection connection, RedisNames names, BackendContext context, ILogger log)
+/// <param name="connection">The way to the node.</param>
+/// <param name="names">The group's keys.</param>
+/// <param name="context">The times.</param>
+/// <param name="log">Where to log.</param>
+/// <param name="acquire">The script that grants; default <see cref="RedisScript.Acquire"/>.</param>
+/// <param name="harmless">The scripts that grant nothing; default <see cref="RedisScript.Harmless"/>.</param>
+internal sealed class RedisCheck(
+    RedisConnection connection,
+    RedisNames names,
+    BackendContext context,
+    ILogger log,
+    RedisScript? acquire = null,
+    IReadOnlyList<RedisScript>? harmless = null
+)
 {
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(5);
 
@@ -21,10 +34,15 @@ internal sealed class RedisCheck(RedisConnection connection, RedisNames names, B
     private string? _storeId;
     private string? _lastFound;
 
+    /// <summary>Which server process answered the last check, whatever came of it.</summary>
+    public string? RunId { get; private set; }
+
     public async Task<(LeaseStoreInfo Info, CheckedNode Node)> RunAsync(LockStoreUse use, CancellationToken cancellationToken)
     {
+        RunId = null;
         var epoch = connection.Epoch;
         var info = ServerInfo.Parse((string?)await connection.CommandAsync("INFO", [], cancellationToken) ?? "");
+        RunId = info.RunId;
         if (info.IsLoading)
         {
             throw new StoreUnavailableException(
@@ -38,15 +56,15 @@ internal sealed class RedisCheck(RedisConnection connection, RedisNames names, B
         }
         List<string> warnings = [];
         var durable = await IsDurableAsync(info, warnings, cancellationToken);
-        await Task.WhenAll(RedisScript.Harmless.Select(script => connection.LoadAsync(script, cancellationToken)));
+        await Task.WhenAll((harmless ?? RedisScript.Harmless).Select(script => connection.LoadAsync(script, cancellationToken)));
         var storeId = await DecideAsync(info.RunId, use, durable, warnings, cancellationToken);
-        var acquire = RedisScript.Acquire.ForNode(info.RunId);
-        await connection.LoadAsync(acquire, cancellationToken);
+        var known = (acquire ?? RedisScript.Acquire).ForNode(info.RunId);
+        await connection.LoadAsync(known, cancellationToken);
         if (info.HasReplicas)
         {
             warnings.Add("Replicas of it are attached; they lag behind, so a failover can forget grants.");
         }
-        return (new LeaseStoreInfo(storeId, Level.Efficiency, warnings), new CheckedNode(info.RunId, acquire, epoch));
+        return (new LeaseStoreInfo(storeId, Level.Efficiency, warnings), new CheckedNode(info.RunId, known, epoch));
     }
 
     private async Task<string> DecideAsync(

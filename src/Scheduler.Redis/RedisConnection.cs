@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using Microsoft.Extensions.Logging;
 using Scheduler.Hosting;
@@ -76,6 +77,21 @@ internal sealed class RedisConnection : IAsyncDisposable
         Volatile.Read(ref _database) is { } database
             ? _bounded.WaitInlineAsync(database.ScriptEvaluateAsync(script.Hash, keys, values))
             : ConnectAndCallAsync(script, keys, values, CancellationToken.None);
+
+    /// <summary>Whether commands can be sent now.</summary>
+    public bool IsConnected => Volatile.Read(ref _database)?.Multiplexer.IsConnected == true;
+
+    /// <summary>Calls a script at once, if there is a connection; the caller has the time limit.</summary>
+    /// <returns>Whether it was sent.</returns>
+    public bool TrySend(RedisScript script, RedisKey[] keys, RedisValue[] values, [NotNullWhen(true)] out Task<RedisResult>? call)
+    {
+        // The client would make an exception of a missing connection, which is much work for each call to a node that is down.
+        call =
+            Volatile.Read(ref _database) is { } database && database.Multiplexer.IsConnected
+                ? database.ScriptEvaluateAsync(script.Hash, keys, values)
+                : null;
+        return call is not null;
+    }
 
     /// <summary>Calls a script that grants nothing; a node that does not know it yet is told it first.</summary>
     public async Task<RedisResult> CallHarmlessAsync(

@@ -15,9 +15,9 @@ namespace Scheduler.Redis;
 /// number; only the owner's value renews or releases; renewing never creates a key. The acquire script is called by its hash only and
 /// is loaded only after <see cref="CheckAsync"/> passed, and it refuses by itself when the node's marker is not that of the node that
 /// was checked: a node that was restarted, flushed or promoted grants nothing until then. Every command ends within
-/// <see cref="LeaseOptions.CallTimeout"/>, one that waited for its turn in twice that. Not guaranteed: that a failover keeps grants (replication is asynchronous), hence
-/// <see cref="Level.Efficiency"/>; and that leases last their time when the server's wall clock jumps: the server's time comes with
-/// each grant and renewal, so that Core notices. Thread-safe. The keys are described in docs/redis.md.
+/// <see cref="LeaseOptions.CallTimeout"/>, one that waited for its turn in twice that. Not guaranteed: that a failover keeps grants
+/// (replication is asynchronous), hence <see cref="Level.Efficiency"/>; and that leases last their time when the server's wall clock
+/// jumps: the server's time comes with each grant and renewal, so that Core notices. Thread-safe. The keys are described in docs/redis.md.
 /// </remarks>
 public sealed class RedisLeaseStore : ILeaseStore
 {

@@ -21,6 +21,7 @@ internal sealed class RedisNames
         Store = $"{prefix}:store";
         Node = $"{prefix}:node";
         Forgot = $"{prefix}:forgot";
+        Redlock = $"{prefix}:redlock";
         // Channels are shared by all databases of a server.
         ReleasedChannel = string.Create(CultureInfo.InvariantCulture, $"{prefix}:released:{database}");
         Released = new RedisChannel(ReleasedChannel, RedisChannel.PatternMode.Literal);
@@ -38,11 +39,17 @@ internal sealed class RedisNames
     /// <summary>When it was noticed that the store forgot.</summary>
     public RedisKey Forgot { get; }
 
+    /// <summary>Hash: the id on which the nodes of a Redlock agreed.</summary>
+    public RedisKey Redlock { get; }
+
     public string ReleasedChannel { get; }
 
     public RedisChannel Released { get; }
 
     public RedisKey Lock(string key) => _lockPrefix + key;
+
+    /// <summary>The number of the last grant among the keys that share one of several counters.</summary>
+    public RedisKey CounterOf(int slot) => string.Create(CultureInfo.InvariantCulture, $"{(string?)Counter}:{slot}");
 
     /// <summary>The lock key in a name that a scan found.</summary>
     public string KeyOf(string name) => name[_lockPrefix.Length..];

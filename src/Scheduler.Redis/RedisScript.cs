@@ -40,7 +40,8 @@ internal sealed class RedisScript
     /// </summary>
     public RedisScript ForNode(string runId) => new($"{Text}-- {runId}\n", Name);
 
-    private static RedisScript Load(string name, string part = "") => new((part.Length > 0 ? TextOf(part) : "") + TextOf(name), name);
+    /// <summary>Reads an embedded script, behind another one that it uses parts of.</summary>
+    public static RedisScript Load(string name, string part = "") => new((part.Length > 0 ? TextOf(part) : "") + TextOf(name), name);
 
     private static string TextOf(string name)
     {

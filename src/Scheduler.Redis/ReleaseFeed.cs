@@ -24,6 +24,7 @@ internal sealed class ReleaseFeed : IDisposable
     private TaskCompletionSource? _heard;
     private string? _mark;
     private ISubscriber? _subscribedTo;
+    private bool _hearing;
     private volatile bool _disposed;
 
     public ReleaseFeed(RedisConnection connection, RedisNames names, TimeProvider time, ILogger log)
@@ -35,9 +36,29 @@ internal sealed class ReleaseFeed : IDisposable
         connection.Restored += OnRestored;
     }
 
-    public async Task<IAsyncDisposable> AddAsync(Action<LockKey> mayBeFree, CancellationToken cancellationToken)
+    /// <summary>Whether the last proof of hearing succeeded and the connection has been there since.</summary>
+    public bool IsHearing => Volatile.Read(ref _hearing);
+
+    public Task<IAsyncDisposable> AddAsync(Action<LockKey> mayBeFree, CancellationToken cancellationToken) =>
+        AddRawAsync(
+            text =>
+            {
+                // Those that one call released come together.
+                foreach (var released in text.Split('\n'))
+                {
+                    if (LockKey.Problem(released) is null)
+                    {
+                        mayBeFree(LockKey.From(released));
+                    }
+                }
+            },
+            cancellationToken
+        );
+
+    /// <summary>Passes on messages as they are, but for the marks.</summary>
+    public async Task<IAsyncDisposable> AddRawAsync(Action<string> heard, CancellationToken cancellationToken)
     {
-        var entry = new Entry(this, mayBeFree);
+        var entry = new Entry(this, heard);
         ImmutableInterlocked.Update(ref _entries, static (all, one) => all.Add(one), entry);
         try
         {
@@ -62,6 +83,7 @@ internal sealed class ReleaseFeed : IDisposable
         await _one.WaitAsync(cancellationToken);
         try
         {
+            Volatile.Write(ref _hearing, false);
             var subscriber = await _connection.SubscriberAsync(cancellationToken);
             if (!ReferenceEquals(_subscribedTo?.Multiplexer, subscriber.Multiplexer))
             {
@@ -79,6 +101,7 @@ internal sealed class ReleaseFeed : IDisposable
                     );
                 }
             }
+            Volatile.Write(ref _hearing, true);
         }
         finally
         {
@@ -147,23 +170,11 @@ internal sealed class ReleaseFeed : IDisposable
             }
             return;
         }
-        // Those that one call released come together.
-        foreach (var released in text.Split('\n'))
-        {
-            if (LockKey.Problem(released) is null)
-            {
-                Tell(LockKey.From(released));
-            }
-        }
-    }
-
-    private void Tell(LockKey key)
-    {
         foreach (var entry in _entries)
         {
             try
             {
-                entry.MayBeFree(key);
+                entry.Heard(text);
             }
 #pragma warning disable CA1031 // The contract forbids subscribers to throw; one that does must not silence the others.
             catch (Exception exception)
@@ -199,9 +210,9 @@ internal sealed class ReleaseFeed : IDisposable
         }
     }
 
-    private sealed class Entry(ReleaseFeed feed, Action<LockKey> mayBeFree) : IAsyncDisposable
+    private sealed class Entry(ReleaseFeed feed, Action<string> heard) : IAsyncDisposable
     {
-        public Action<LockKey> MayBeFree { get; } = mayBeFree;
+        public Action<string> Heard { get; } = heard;
 
         public ValueTask DisposeAsync()
         {

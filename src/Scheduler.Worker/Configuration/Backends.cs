@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Scheduler.Hosting;
 using Scheduler.Redis;
+using Scheduler.Redis.Redlock;
 using Scheduler.Sqlite;
 using Scheduler.Sqlite.Leases;
 using Scheduler.Sqlite.State;
@@ -12,7 +13,32 @@ namespace Scheduler.Worker.Configuration;
 /// <param name="IsNetworked">Whether other applications may share the server, so that a group is required.</param>
 /// <param name="Problem">What is wrong with a connection string, without showing it, or null.</param>
 /// <param name="Use">Chooses it, from the connection string.</param>
-internal sealed record Backend(string Name, bool IsNetworked, Func<string?, string?> Problem, Action<IBackendBuilder, string> Use);
+internal sealed record Backend(string Name, bool IsNetworked, Func<string?, string?> Problem, Action<IBackendBuilder, string> Use)
+{
+    /// <summary>For one that is named by endpoints instead of a connection string: what is wrong with them, and how it is chosen.</summary>
+    public EndpointsBackend? Endpoints { get; init; }
+
+    /// <summary>Chooses it.</summary>
+    public void Apply(IBackendBuilder builder, string? connectionString, IReadOnlyList<string> endpoints)
+    {
+        if (Endpoints is not null)
+        {
+            Endpoints.Use(builder, endpoints);
+        }
+        else
+        {
+            Use(builder, connectionString ?? "");
+        }
+    }
+}
+
+/// <summary>A backend that is named by endpoints.</summary>
+/// <param name="Problems">What is wrong with them, without showing their options.</param>
+/// <param name="Use">Chooses it.</param>
+internal sealed record EndpointsBackend(
+    Func<IReadOnlyList<string>, IReadOnlyList<string>> Problems,
+    Action<IBackendBuilder, IReadOnlyList<string>> Use
+);
 
 /// <summary>The catalogue: a new backend is one line here.</summary>
 internal static class Backends
@@ -22,6 +48,10 @@ internal static class Backends
         new("memory", IsNetworked: false, _ => null, (builder, _) => builder.UseMemory()),
         new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteLocks(connection)),
         new("redis", IsNetworked: true, RedisProblem, (builder, connection) => builder.UseRedis(connection)),
+        new("redlock", IsNetworked: true, _ => null, (_, _) => { })
+        {
+            Endpoints = new(RedlockEndpoints.Problems, (builder, endpoints) => builder.UseRedlock(endpoints)),
+        },
     ];
 
     public static readonly IReadOnlyList<Backend> State =

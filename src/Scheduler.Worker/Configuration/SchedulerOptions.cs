@@ -52,12 +52,17 @@ internal sealed class LocksOptions
 {
     private static readonly LeaseOptions Defaults = new();
 
-    /// <summary>The lock store: <c>memory</c>, <c>sqlite</c> (default) or <c>redis</c>.</summary>
+    /// <summary>The lock store: <c>memory</c>, <c>sqlite</c> (default), <c>redis</c> or <c>redlock</c>.</summary>
     public string Backend { get; set; } = "sqlite";
 
     /// <summary>Where it is; never shown. Default <c>Data Source=data/locks.db</c>; for redis <c>host:port,password=…</c>.</summary>
     [Secret]
     public string? ConnectionString { get; set; } = "Data Source=data/locks.db";
+
+    /// <summary>The servers of redlock, each <c>host:port,password=…</c>, an odd number from 3 to 15; never shown. The connection string
+    /// is not used then. Default: none; only for redlock.</summary>
+    [Secret]
+    public List<string> Endpoints { get; set; } = [];
 
     /// <summary>How long a lease lasts without a renewal. Default 10 s; 1 s to <see cref="LongestLease"/>.</summary>
     public TimeSpan LeaseDuration { get; set; } = Defaults.LeaseDuration;

@@ -13,6 +13,7 @@ internal static class SchedulerOptionsValidator
         return
         [
             .. BackendProblems("Scheduler:Locks", options.Locks.Backend, locks, Backends.Locks, options.Locks.ConnectionString),
+            .. EndpointProblems(options.Locks, locks),
             .. BackendProblems("Scheduler:State", options.State.Backend, state, Backends.State, options.State.ConnectionString),
             .. GroupProblems(options, locks),
             .. LeaseOptionsValidator.Validate(options.Locks.ToLeases(), "Scheduler:Locks"),
@@ -62,6 +63,23 @@ internal static class SchedulerOptionsValidator
         {
             yield return $"{section}:ConnectionString (not shown here) {problem}";
         }
+    }
+
+    private static IEnumerable<string> EndpointProblems(LocksOptions options, Backend? locks)
+    {
+        if (locks?.Endpoints is { } named)
+        {
+            return named.Problems(options.Endpoints).Select(p => $"Scheduler:Locks:Endpoints: {p}");
+        }
+        return locks is null || options.Endpoints.Count == 0
+            ? []
+            :
+            [
+                $"Scheduler:Locks:Endpoints has {options.Endpoints.Count} entries, but Scheduler:Locks:Backend '{locks.Name}' is found by "
+                    + "ConnectionString; remove them or choose "
+                    + string.Join(" or ", Backends.Locks.Where(b => b.Endpoints is not null).Select(b => $"'{b.Name}'"))
+                    + ".",
+            ];
     }
 
     private static IEnumerable<string> GroupProblems(SchedulerOptions options, Backend? locks)

@@ -19,7 +19,6 @@ internal sealed class StrictBinder(ICollection<string> errors)
         "Scheduler:Operations:Tokens",
         "Scheduler:State:Schema",
         "Scheduler:State:ListenConnectionString",
-        "Scheduler:Locks:Endpoints",
     ];
 
     public T Bind<T>(IConfigurationSection section)

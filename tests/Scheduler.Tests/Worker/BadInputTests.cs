@@ -11,7 +11,7 @@ public sealed class BadInputTests
     private const string Canary = "canary-7f3a";
 
     [Theory]
-    [InlineData("Scheduler:Locks:Backend", "reddis", "'reddis'; allowed is memory, sqlite, redis")]
+    [InlineData("Scheduler:Locks:Backend", "reddis", "'reddis'; allowed is memory, sqlite, redis, redlock")]
     [InlineData("Scheduler:State:Backend", "oracle", "'oracle'; allowed is sqlite, none")]
     [InlineData("Scheduler:Locks:LeaseDuration", "00:00:00.5", "00:00:00.5")]
     [InlineData("Scheduler:Locks:LeaseDuration", "10", "'10'; a time such as")]
@@ -44,6 +44,51 @@ public sealed class BadInputTests
         var error = Assert.Throws<SettingsException>(() => Read((key, value)));
         Assert.Contains(error.Errors, e => e.Contains(expected, StringComparison.Ordinal));
         Assert.Contains(error.Errors, e => e.StartsWith(key[..key.IndexOf(':', StringComparison.Ordinal)], StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Endpoints_of_redlock_are_checked_all_together_without_their_secrets()
+    {
+        var error = Assert.Throws<SettingsException>(() =>
+            Read(
+                ("Scheduler:Group", "g"),
+                ("Scheduler:Locks:Backend", "redlock"),
+                ("Scheduler:Locks:Endpoints:0", $"a:1,password={Canary}"),
+                ("Scheduler:Locks:Endpoints:1", $"a:1,password={Canary}")
+            )
+        );
+        Assert.Contains(error.Errors, e => e.StartsWith("Scheduler:Locks:Endpoints: 2 endpoints are named", StringComparison.Ordinal));
+        Assert.Contains(
+            error.Errors,
+            e => e.StartsWith("Scheduler:Locks:Endpoints: Endpoints 0 and 1 are both a:1", StringComparison.Ordinal)
+        );
+        Assert.DoesNotContain(Canary, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Endpoints_beside_a_backend_that_has_none_are_refused()
+    {
+        var error = Assert.Throws<SettingsException>(() => Read(("Scheduler:Locks:Endpoints:0", "a:1")));
+        Assert.Contains(
+            error.Errors,
+            e => e.Contains("'sqlite' is found by ConnectionString; remove them or choose 'redlock'", StringComparison.Ordinal)
+        );
+    }
+
+    [Fact]
+    public void Three_endpoints_of_redlock_need_a_group_and_nothing_else()
+    {
+        (string, string)[] servers =
+        [
+            ("Scheduler:Locks:Backend", "redlock"),
+            .. "abc".Select((c, i) => ($"Scheduler:Locks:Endpoints:{i}", $"{c}:1")),
+        ];
+        Assert.Contains(
+            "Scheduler:Group is missing",
+            Assert.Throws<SettingsException>(() => Read(servers)).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Equal(3, Read([.. servers, ("Scheduler:Group", "g")]).Scheduler.Locks.Endpoints.Count);
     }
 
     [Fact]
