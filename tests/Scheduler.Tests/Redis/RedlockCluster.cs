@@ -28,17 +28,21 @@ public sealed class RedlockCluster : IAsyncDisposable
         );
 
     /// <summary>A replica whose store is not checked yet.</summary>
-    public RedlockTestClient NewClient(TimeProvider? time = null, IEnumerable<string>? endpoints = null)
+    public RedlockTestClient NewClient(TimeProvider? time = null, IEnumerable<string>? endpoints = null, TimeSpan? callTimeout = null)
     {
-        var client = new RedlockTestClient(endpoints ?? Servers.Select(s => s.ConnectionString), time ?? BootTimeProvider.Instance);
+        var client = new RedlockTestClient(
+            endpoints ?? Servers.Select(s => s.ConnectionString),
+            time ?? BootTimeProvider.Instance,
+            callTimeout
+        );
         _clients.Add(client);
         return client;
     }
 
     /// <summary>A replica that may ask for locks; the first one declares the servers new.</summary>
-    public async Task<RedlockTestClient> ConnectAsync(TimeProvider? time = null)
+    public async Task<RedlockTestClient> ConnectAsync(TimeProvider? time = null, TimeSpan? callTimeout = null)
     {
-        var client = NewClient(time);
+        var client = NewClient(time, callTimeout: callTimeout);
         await client.CheckUntilUsableAsync(_clients.Count == 1 ? LockStoreUse.Unused : LockStoreUse.Used);
         return client;
     }
@@ -67,7 +71,7 @@ public sealed class RedlockTestClient
 {
     private long _acquisitions;
 
-    public RedlockTestClient(IEnumerable<string> endpoints, TimeProvider time) =>
+    public RedlockTestClient(IEnumerable<string> endpoints, TimeProvider time, TimeSpan? callTimeout = null) =>
         Store = new RedlockLeaseStore(
             [.. endpoints],
             new BackendContext(
@@ -76,7 +80,7 @@ public sealed class RedlockTestClient
                 new LeaseOptions
                 {
                     LongestLease = RedlockCluster.LongestLease,
-                    CallTimeout = RedlockCluster.CallTimeout,
+                    CallTimeout = callTimeout ?? RedlockCluster.CallTimeout,
                     ProbeInterval = TimeSpan.FromMilliseconds(100),
                 },
                 time,

@@ -14,14 +14,16 @@ public sealed class RedlockVoteTests
     [Theory]
     [InlineData(3)]
     [InlineData(5)]
-    public async Task Of_many_that_ask_at_once_one_is_granted_at_once_and_the_others_are_told_of_another(int nodes)
+    public async Task Of_many_that_ask_at_once_one_at_most_is_granted_and_the_others_are_told_of_another(int nodes)
     {
         await using var cluster = await RedlockCluster.StartAsync(nodes);
         var clients = new List<RedlockTestClient>();
         for (var i = 0; i < 8; i++)
         {
-            clients.Add(await cluster.ConnectAsync());
+            // The vote goes on for a part of it, and here all eight have one machine that may be busy with other tests.
+            clients.Add(await cluster.ConnectAsync(callTimeout: TimeSpan.FromSeconds(6)));
         }
+        var won = 0;
         for (var round = 0; round < 20; round++)
         {
             var watch = Stopwatch.StartNew();
@@ -39,7 +41,9 @@ public sealed class RedlockVoteTests
                 )
             );
             Assert.True(watch.Elapsed < RedlockCluster.LongestLease, $"decided after {watch.Elapsed}");
-            var (client, owner, answer) = Assert.Single(answers, a => a.Answer is AcquireResult.Granted);
+            var granted = answers.Where(a => a.Answer is AcquireResult.Granted).ToList();
+            Assert.True(granted.Count <= 1, $"{granted.Count} were granted the key");
+            won += granted.Count;
             // While the vote goes on, whoever is ahead is named, and that need not be who has the key in the end.
             Assert.All(
                 answers.Where(a => a.Answer is not AcquireResult.Granted),
@@ -50,10 +54,15 @@ public sealed class RedlockVoteTests
                     Assert.Contains(clients, c => c.Replica.Id == holder);
                 }
             );
-            Assert.True((await client.Store.ReleaseAsync(LockKey.From("job:a"), owner, Stop)).Released);
-            // Nothing of the seven others is left on any node.
+            foreach (var (client, owner, _) in granted)
+            {
+                Assert.True((await client.Store.ReleaseAsync(LockKey.From("job:a"), owner, Stop)).Released);
+            }
+            // Nothing of the others is left on any node.
             await Eventually.Holds(async () => await cluster.HoldersAsync("job:a") == 0, RedlockCluster.LongestLease / 4);
         }
+        // Now and then nobody has a majority, because what they saw of the nodes was of different moments.
+        Assert.True(won >= 15, $"somebody got the key in {won} of 20 rounds");
     }
 
     [Fact]
@@ -78,7 +87,7 @@ public sealed class RedlockVoteTests
     public async Task Votes_of_a_minority_do_not_keep_others_out()
     {
         await using var cluster = await RedlockCluster.StartAsync(5);
-        var client = await cluster.ConnectAsync();
+        var client = await cluster.ConnectAsync(callTimeout: TimeSpan.FromSeconds(5));
         foreach (var server in cluster.Servers[..2])
         {
             await server.CommandAsync("SET", "test:lock:job:a", "00dead/1\n1\ncrashed", "PX", "60000");
