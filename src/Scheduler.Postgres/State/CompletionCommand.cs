@@ -1,3 +1,4 @@
+using Npgsql;
 using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
@@ -9,25 +10,9 @@ internal readonly record struct Ending(Guid Id, Completion Completion);
 internal sealed class CompletionCommand(StateDatabase database, RunQueries queries, string group)
 {
     /// <summary>Records completions, each by itself, in one transaction.</summary>
-    public ValueTask<CompletionResult[]> RunAsync(IReadOnlyList<Ending> endings, CancellationToken cancellationToken)
-    {
-        var effects = endings.Select(e => LedgerRules.Effect(e.Completion)).ToList();
-        return database.CallAsync(
-            batch =>
-                batch
-                    .Add(queries.CompleteRuns)
-                    .Text(group)
-                    .Ids([.. endings.Select(e => e.Id)])
-                    .Numbers([.. endings.Select(e => e.Completion.Attempt)])
-                    .Numbers([.. endings.Select(e => e.Completion.Token.Value)])
-                    .Texts([.. endings.Select(e => RunReader.NameOf(e.Completion.Outcome))])
-                    .Texts([.. effects.Select(e => RunReader.NameOf(e.State))])
-                    .Numbers([.. effects.Select(e => e.Failures)])
-                    .TimeList([.. endings.Select(e => (DateTime?)Times.Of(e.Completion.Now))])
-                    .TimeList([
-                        .. endings.Select(e => LedgerRules.NextAttempt(e.Completion) is { } next ? Times.Of(next) : (DateTime?)null),
-                    ])
-                    .Texts([.. endings.Select(e => Keepable(LedgerRules.ErrorOf(e.Completion)))]),
+    public ValueTask<CompletionResult[]> RunAsync(IReadOnlyList<Ending> endings, CancellationToken cancellationToken) =>
+        database.CallAsync(
+            batch => Fill(batch, endings),
             async reader =>
             {
                 var results = new CompletionResult[endings.Count];
@@ -40,6 +25,39 @@ internal sealed class CompletionCommand(StateDatabase database, RunQueries queri
             },
             cancellationToken
         );
+
+    private void Fill(NpgsqlBatch batch, IReadOnlyList<Ending> endings)
+    {
+        if (endings is [var (id, completion)])
+        {
+            var (state, failures) = LedgerRules.Effect(completion);
+            batch
+                .Add(queries.CompleteRun)
+                .Text(group)
+                .Id(id)
+                .Number(completion.Attempt)
+                .Number(completion.Token.Value)
+                .Text(RunReader.NameOf(completion.Outcome))
+                .Text(RunReader.NameOf(state))
+                .Number(failures)
+                .Time(completion.Now)
+                .Time(LedgerRules.NextAttempt(completion))
+                .Text(Keepable(LedgerRules.ErrorOf(completion)));
+            return;
+        }
+        var effects = endings.Select(e => LedgerRules.Effect(e.Completion)).ToList();
+        batch
+            .Add(queries.CompleteRuns)
+            .Text(group)
+            .Ids([.. endings.Select(e => e.Id)])
+            .Numbers([.. endings.Select(e => e.Completion.Attempt)])
+            .Numbers([.. endings.Select(e => e.Completion.Token.Value)])
+            .Texts([.. endings.Select(e => RunReader.NameOf(e.Completion.Outcome))])
+            .Texts([.. effects.Select(e => RunReader.NameOf(e.State))])
+            .Numbers([.. effects.Select(e => e.Failures)])
+            .TimeList([.. endings.Select(e => (DateTime?)Times.Of(e.Completion.Now))])
+            .TimeList([.. endings.Select(e => LedgerRules.NextAttempt(e.Completion) is { } next ? Times.Of(next) : (DateTime?)null)])
+            .Texts([.. endings.Select(e => Keepable(LedgerRules.ErrorOf(e.Completion)))]);
     }
 
     // An error text may hold anything; NUL and halves of surrogate pairs are the two things that a text column cannot, and a completion

@@ -14,7 +14,7 @@ internal sealed class PostgresRunLedger : IRunLedger
     private readonly string _group;
     private readonly RunQueries _queries;
     private readonly ClaimCommand _claims;
-    private readonly GroupCommit<ClaimRequest, ClaimResult> _groupedClaims;
+    private readonly GroupCommit<ClaimRequest, ClaimAnswer> _groupedClaims;
     private readonly GroupCommit<Ending, CompletionResult> _groupedCompletions;
 
     public PostgresRunLedger(StateDatabase database, string group)
@@ -35,12 +35,12 @@ internal sealed class PostgresRunLedger : IRunLedger
         _groupedCompletions = new(completions.RunAsync, static (left, right) => left.Id.CompareTo(right.Id), database.Place, database.Log);
     }
 
-    public ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken)
+    public async ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken)
     {
         LedgerRules.Check(request);
         return request.Occurrence is null
-            ? _claims.RunAgainAsync(request, cancellationToken)
-            : _groupedClaims.CallAsync(request, cancellationToken);
+            ? await _claims.RunAgainAsync(request, cancellationToken)
+            : (await _groupedClaims.CallAsync(request, cancellationToken)).ToResult(request);
     }
 
     public ValueTask<CompletionResult> CompleteAsync(Completion completion, CancellationToken cancellationToken)

@@ -9,21 +9,21 @@ internal sealed class RunQueries(StatePlace place)
 
     private readonly string _runs = $"{place.Quoted}.runs";
 
+    /// <summary>A claim of an occurrence alone: simpler for the server to plan than a group of one.</summary>
+    public string ClaimOccurrence { get; } = $"SELECT {place.Quoted}.claim_occurrence($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
     /// <summary>A group of claims of occurrences: one row for each, in the order of the arrays.</summary>
     public string ClaimOccurrences { get; } =
         $"""
-            SELECT c.answer, c.newest, c.held_by, {RunReader.Columns("(c.run).")}
+            SELECT {place.Quoted}.claim_occurrence($1, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica, q.now, q.data)
             FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data)
-            CROSS JOIN LATERAL {place.Quoted}.claim_occurrence($1, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica,
-              q.now, q.data) AS c
             """;
 
     /// <summary>A claim of a run's next attempt.</summary>
-    public string ClaimRun { get; } =
-        $"""
-            SELECT c.answer, c.newest, c.held_by, {RunReader.Columns("(c.run).")}
-            FROM {place.Quoted}.claim_run($1, $2, $3, $4, $5, $6, $7, $8) AS c
-            """;
+    public string ClaimRun { get; } = $"SELECT {place.Quoted}.claim_run($1, $2, $3, $4, $5, $6, $7, $8)";
+
+    /// <summary>A completion alone.</summary>
+    public string CompleteRun { get; } = $"SELECT {place.Quoted}.complete_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
     /// <summary>A group of completions: whether each is accepted, in the order of the arrays.</summary>
     public string CompleteRuns { get; } =

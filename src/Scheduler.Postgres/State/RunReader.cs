@@ -13,7 +13,8 @@ internal static class RunReader
     /// <summary>The condition that open runs meet; the text of the partial index.</summary>
     public const string IsOpen = "state IN ('waiting', 'running', 'interrupted', 'orphaned')";
 
-    private const string Scheduled = "scheduled";
+    /// <summary>The kind of runs that stand for an occurrence.</summary>
+    public const string Scheduled = "scheduled";
 
     private static readonly Dictionary<string, RunState> States = Enum.GetValues<RunState>().ToDictionary(NameOf, StringComparer.Ordinal);
 
@@ -116,6 +117,9 @@ internal static class RunReader
             }
         }
     }
+
+    /// <summary>The state with a name of the tables.</summary>
+    public static RunState StateOf(string name) => States[name];
 
     /// <summary>The name of a state or outcome in the tables.</summary>
     public static string NameOf<T>(T name)

@@ -106,123 +106,131 @@ CREATE FUNCTION {schema}.raise_fence(
 ) LANGUAGE plpgsql AS $$
 BEGIN
   LOOP
-    INSERT INTO {schema}.fences AS f (group_name, resource, lock_key, token, raised_at)
-    VALUES (p_group, p_resource, p_lock_key, p_token, clock_timestamp())
-    ON CONFLICT (group_name, resource) DO UPDATE SET token = excluded.token, raised_at = excluded.raised_at
-      WHERE excluded.token >= f.token AND excluded.lock_key = f.lock_key;
+    -- Most fences are there already, and this is the cheaper way to raise one.
+    UPDATE {schema}.fences AS f SET token = p_token, raised_at = clock_timestamp()
+    WHERE f.group_name = p_group AND f.resource = p_resource AND f.token <= p_token AND f.lock_key = p_lock_key;
+    raised := FOUND;
+    EXIT WHEN raised;
+    INSERT INTO {schema}.fences (group_name, resource, lock_key, token, raised_at)
+    VALUES (p_group, p_resource, p_lock_key, p_token, clock_timestamp()) ON CONFLICT (group_name, resource) DO NOTHING;
     raised := FOUND;
     EXIT WHEN raised;
     SELECT f.token, nullif(f.lock_key, p_lock_key) INTO newest, held_by
     FROM {schema}.fences f WHERE f.group_name = p_group AND f.resource = p_resource;
-    -- Not found: pruned in between.
-    EXIT WHEN FOUND;
+    -- Another one may have made it, or pruned it, in between; one that refuses still does.
+    EXIT WHEN FOUND AND (held_by IS NOT NULL OR newest > p_token);
   END LOOP;
 END $$;
 
--- Claims an occurrence. answer: claimed | recorded (run is the row), stale (newest), fenced (held_by).
+-- What a claim answers when it is not new: one value, because a row of many columns costs more to plan than the whole claim.
+CREATE FUNCTION {schema}.answer(p_answer text, p_newest bigint, p_held_by text, p_run {schema}.runs) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT json_build_object('answer', p_answer, 'newest', p_newest, 'held_by', p_held_by, 'run', p_run)::text
+$$;
+
+-- Claims an occurrence. Answers NULL when it is the caller's now, its first attempt exactly as asked for; else JSON with answer = claimed |
+-- recorded (run is the row), stale (newest), fenced (held_by).
 CREATE FUNCTION {schema}.claim_occurrence(
   p_group text, p_id uuid, p_job text, p_trigger text, p_scheduled_at timestamptz, p_lock_key text, p_token bigint, p_replica text,
-  p_now timestamptz, p_data text, OUT answer text, OUT newest bigint, OUT held_by text, OUT run {schema}.runs
-) LANGUAGE plpgsql AS $$
+  p_now timestamptz, p_data text
+) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  v_raised boolean;
+  v_fence record;
+  v_run {schema}.runs;
 BEGIN
-  PERFORM {schema}.durable();
+  -- As durable() and raise_fence(), written out: this is what every fire calls, and a call within costs as much as the rest of it.
+  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   -- First of all: what follows is then read behind the fence.
-  SELECT f.raised, f.newest, f.held_by INTO v_raised, newest, held_by
-  FROM {schema}.raise_fence(p_group, p_lock_key, p_lock_key, p_token) f;
-  IF NOT v_raised THEN
-    answer := CASE WHEN held_by IS NULL THEN 'stale' ELSE 'fenced' END;
-    RETURN;
+  UPDATE {schema}.fences AS f SET token = p_token, raised_at = clock_timestamp()
+  WHERE f.group_name = p_group AND f.resource = p_lock_key AND f.token <= p_token AND f.lock_key = p_lock_key;
+  IF NOT FOUND THEN
+    v_fence := {schema}.raise_fence(p_group, p_lock_key, p_lock_key, p_token);
+    IF NOT v_fence.raised THEN
+      RETURN {schema}.answer(CASE WHEN v_fence.held_by IS NULL THEN 'stale' ELSE 'fenced' END, v_fence.newest, v_fence.held_by, NULL);
+    END IF;
   END IF;
   LOOP
     INSERT INTO {schema}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, token, replica,
       started_at)
     VALUES (p_group, p_id, p_job, p_trigger, 'scheduled', p_scheduled_at, p_lock_key, p_data, 'running', 1, p_token, p_replica, p_now)
-    ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
-    RETURNING * INTO run;
+    ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING;
     IF FOUND THEN
-      answer := 'claimed';
-      RETURN;
+      RETURN NULL;
     END IF;
-    SELECT r.* INTO run FROM {schema}.runs r
+    SELECT r.* INTO v_run FROM {schema}.runs r
     WHERE r.group_name = p_group AND r.job = p_job AND r.trigger_name = p_trigger AND r.scheduled_at = p_scheduled_at
       AND r.kind = 'scheduled';
+    -- Not found: pruned in between.
     IF FOUND THEN
       -- A claim whose answer was lost is asked for again.
-      answer := CASE
-        WHEN run.state = 'running' AND run.token = p_token AND run.replica = p_replica THEN 'claimed' ELSE 'recorded'
-      END;
-      RETURN;
+      RETURN {schema}.answer(
+        CASE WHEN v_run.state = 'running' AND v_run.token = p_token AND v_run.replica = p_replica THEN 'claimed' ELSE 'recorded' END,
+        NULL, NULL, v_run);
     END IF;
   END LOOP;
 END $$;
 
--- Claims the next attempt of a run. answer: claimed | recorded | closed (run is the row), stale (newest), fenced (held_by),
--- other_key (held_by: the run's own key), unknown.
+-- Claims the next attempt of a run. Answers JSON with answer = claimed | recorded | closed (run is the row), stale (newest), fenced
+-- (held_by), other_key (held_by: the run's own key), unknown.
 CREATE FUNCTION {schema}.claim_run(
-  p_group text, p_id uuid, p_lock_key text, p_token bigint, p_replica text, p_now timestamptz, p_leave boolean, p_max_crashes integer,
-  OUT answer text, OUT newest bigint, OUT held_by text, OUT run {schema}.runs
-) LANGUAGE plpgsql AS $$
+  p_group text, p_id uuid, p_lock_key text, p_token bigint, p_replica text, p_now timestamptz, p_leave boolean, p_max_crashes integer
+) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  v_raised boolean;
+  v_fence record;
+  v_run {schema}.runs;
+  v_key text;
   v_crashes integer;
   v_error text;
 BEGIN
   PERFORM {schema}.durable();
   -- A run's key never changes, so it may be read in front of the fence; a wrong key must raise none.
-  SELECT r.lock_key INTO held_by FROM {schema}.runs r WHERE r.group_name = p_group AND r.id = p_id AND r.lock_key <> p_lock_key;
+  SELECT r.lock_key INTO v_key FROM {schema}.runs r WHERE r.group_name = p_group AND r.id = p_id AND r.lock_key <> p_lock_key;
   IF FOUND THEN
-    answer := 'other_key';
-    RETURN;
+    RETURN {schema}.answer('other_key', NULL, v_key, NULL);
   END IF;
-  SELECT f.raised, f.newest, f.held_by INTO v_raised, newest, held_by
-  FROM {schema}.raise_fence(p_group, p_lock_key, p_lock_key, p_token) f;
-  IF NOT v_raised THEN
-    answer := CASE WHEN held_by IS NULL THEN 'stale' ELSE 'fenced' END;
-    RETURN;
+  v_fence := {schema}.raise_fence(p_group, p_lock_key, p_lock_key, p_token);
+  IF NOT v_fence.raised THEN
+    RETURN {schema}.answer(CASE WHEN v_fence.held_by IS NULL THEN 'stale' ELSE 'fenced' END, v_fence.newest, v_fence.held_by, NULL);
   END IF;
-  SELECT r.* INTO run FROM {schema}.runs r WHERE r.group_name = p_group AND r.id = p_id FOR UPDATE;
+  SELECT r.* INTO v_run FROM {schema}.runs r WHERE r.group_name = p_group AND r.id = p_id FOR UPDATE;
   IF NOT FOUND THEN
-    answer := 'unknown';
-    RETURN;
+    RETURN {schema}.answer('unknown', NULL, NULL, NULL);
   END IF;
-  IF run.state = 'running' AND run.token = p_token AND run.replica = p_replica THEN
-    answer := 'claimed';
-    RETURN;
+  IF v_run.state = 'running' AND v_run.token = p_token AND v_run.replica = p_replica THEN
+    RETURN {schema}.answer('claimed', NULL, NULL, v_run);
   END IF;
-  IF NOT (CASE run.state
-    WHEN 'waiting' THEN coalesce(run.next_attempt_at <= p_now, true)
+  IF NOT (CASE v_run.state
+    WHEN 'waiting' THEN coalesce(v_run.next_attempt_at <= p_now, true)
     WHEN 'interrupted' THEN true
     WHEN 'orphaned' THEN true
-    WHEN 'running' THEN run.token < p_token
+    WHEN 'running' THEN v_run.token < p_token
     ELSE false
   END) THEN
-    answer := 'recorded';
-    RETURN;
+    RETURN {schema}.answer('recorded', NULL, NULL, v_run);
   END IF;
-  v_crashes := run.crashes + CASE WHEN run.state = 'running' THEN 1 ELSE 0 END;
-  IF run.state = 'running' AND p_leave THEN
+  v_crashes := v_run.crashes + CASE WHEN v_run.state = 'running' THEN 1 ELSE 0 END;
+  IF v_run.state = 'running' AND p_leave THEN
     v_error := format('Attempt %s ended with its replica ''%s'', and the job is set to be left then (OnCrash.Leave).',
-      run.attempt, run.replica);
-  ELSIF run.state = 'running' AND v_crashes > p_max_crashes THEN
+      v_run.attempt, v_run.replica);
+  ELSIF v_run.state = 'running' AND v_crashes > p_max_crashes THEN
     v_error := format('Attempt %s ended with its replica ''%s'': crash %s, and %s are allowed (MaxCrashes).',
-      run.attempt, run.replica, v_crashes, p_max_crashes);
+      v_run.attempt, v_run.replica, v_crashes, p_max_crashes);
   END IF;
   IF v_error IS NOT NULL THEN
     UPDATE {schema}.runs AS r SET state = 'dead', crashes = v_crashes, finished_at = p_now, next_attempt_at = NULL, error = v_error
-    WHERE r.group_name = p_group AND r.id = p_id RETURNING r.* INTO run;
-    answer := 'closed';
-    RETURN;
+    WHERE r.group_name = p_group AND r.id = p_id RETURNING r.* INTO v_run;
+    RETURN {schema}.answer('closed', NULL, NULL, v_run);
   END IF;
-  IF run.attempt > 0 THEN
+  IF v_run.attempt > 0 THEN
     INSERT INTO {schema}.run_attempts (group_name, run_id, attempt, token, replica, started_at, ended_at, outcome)
-    VALUES (p_group, p_id, run.attempt, run.token, run.replica, run.started_at, run.finished_at, run.outcome);
+    VALUES (p_group, p_id, v_run.attempt, v_run.token, v_run.replica, v_run.started_at, v_run.finished_at, v_run.outcome);
   END IF;
   UPDATE {schema}.runs AS r SET state = 'running', attempt = r.attempt + 1, crashes = v_crashes, token = p_token, replica = p_replica,
     started_at = p_now, outcome = NULL, finished_at = NULL, next_attempt_at = NULL, error = NULL
-  WHERE r.group_name = p_group AND r.id = p_id RETURNING r.* INTO run;
-  answer := 'claimed';
+  WHERE r.group_name = p_group AND r.id = p_id RETURNING r.* INTO v_run;
+  RETURN {schema}.answer('claimed', NULL, NULL, v_run);
 END $$;
 
 -- Ends the newest attempt of a running run; whether it counts, now or by an earlier call whose answer was lost.
@@ -231,12 +239,17 @@ CREATE FUNCTION {schema}.complete_run(
   p_next timestamptz, p_error text
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM {schema}.durable();
+  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  -- The expression keeps the planner from the index of open runs, which it would read from end to end.
   UPDATE {schema}.runs AS r SET state = p_state, failures = r.failures + p_failures, outcome = p_outcome, finished_at = p_now,
     next_attempt_at = p_next, error = p_error
-  WHERE r.group_name = p_group AND r.id = p_id AND r.attempt = p_attempt AND r.token = p_token AND r.state = 'running';
-  RETURN FOUND
-    OR EXISTS (SELECT FROM {schema}.runs r
+  WHERE r.group_name = p_group AND r.id = p_id AND r.attempt = p_attempt AND r.token = p_token AND r.state || '' = 'running';
+  IF FOUND THEN
+    RETURN true;
+  END IF;
+  RETURN EXISTS (SELECT FROM {schema}.runs r
       WHERE r.group_name = p_group AND r.id = p_id AND r.attempt = p_attempt AND r.token = p_token AND r.outcome = p_outcome)
     OR EXISTS (SELECT FROM {schema}.run_attempts a
       WHERE a.group_name = p_group AND a.run_id = p_id AND a.attempt = p_attempt AND a.token = p_token AND a.outcome = p_outcome);
