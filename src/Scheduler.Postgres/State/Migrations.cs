@@ -151,7 +151,8 @@ internal static class Migrations
 
     private static StateUnavailableException Foreign(StatePlace place) =>
         new(
-            $"{place.Name}: the schema belongs to something else, and nothing in it was touched. Name another one in Scheduler:State:Schema.",
+            $"{place.Name}: the schema belongs to something else, and nothing in it was touched. Name another one in "
+                + "Scheduler:State:Schema.",
             permanent: true
         );
 

@@ -15,7 +15,8 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>A group of claims of occurrences: one row for each, in the order of the arrays.</summary>
     public string ClaimOccurrences { get; } =
         $"""
-            SELECT {place.Quoted}.claim_occurrence($1, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica, q.now, q.data)
+            SELECT {place.Quoted}.claim_occurrence($1, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica,
+              q.now, q.data)
             FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data)
             """;
 
@@ -37,7 +38,8 @@ internal sealed class RunQueries(StatePlace place)
 
     public string InsertRequest { get; } =
         $"""
-            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, request_key)
+            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt,
+              request_key)
             VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING
             """;
 
@@ -130,7 +132,8 @@ internal sealed class RunQueries(StatePlace place)
         {
             conditions.Add($"(r.scheduled_at, r.id) < (${next++}, ${next++})");
         }
-        return $"SELECT {Columns} FROM {_runs} r WHERE {string.Join(" AND ", conditions)} ORDER BY r.scheduled_at DESC, r.id DESC LIMIT ${next}";
+        return $"SELECT {Columns} FROM {_runs} r WHERE {string.Join(" AND ", conditions)} "
+            + $"ORDER BY r.scheduled_at DESC, r.id DESC LIMIT ${next}";
     }
 
     private string WithAttempts(string select) =>

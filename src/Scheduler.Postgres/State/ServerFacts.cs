@@ -24,7 +24,7 @@ internal sealed record ServerFacts(
     long Standbys
 )
 {
-    /// <summary>The oldest version that is used, as <c>server_version_num</c>: the oldest on which the statements were written for.</summary>
+    /// <summary>The oldest version that is used, as <c>server_version_num</c>.</summary>
     public const int OldestVersion = 130000;
 
     // Followers by logical replication copy rows, not commits, and are nobody's stand-in; their slots say so.
@@ -63,7 +63,7 @@ internal sealed record ServerFacts(
         if (Version < OldestVersion)
         {
             throw new StateUnavailableException(
-                $"{place.Name} has version {VersionText}, and the State needs {OldestVersion / 10_000} or later. Upgrade the server, or name "
+                $"{place.Name} has version {VersionText}; the State needs {OldestVersion / 10_000} or later. Upgrade the server or name "
                     + "another one in Scheduler:State:ConnectionString.",
                 permanent: true
             );

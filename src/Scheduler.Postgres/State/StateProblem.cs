@@ -58,7 +58,7 @@ internal static class StateProblem
         new(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"{place.Name} did not answer within {limit.TotalSeconds:0.#} s: look at the load and the disk of the server, at the network "
+                $"{place.Name} did not answer within {limit.TotalSeconds:0.#} s: look at the load and disk of the server, at the network "
                     + $"between, and at sessions that hold locks (pg_stat_activity)."
             ),
             late
@@ -96,8 +96,8 @@ internal static class StateProblem
             ),
             IOException => ($"the connection ended ({deepest.Message}). The server went down, or something between closed it.", false),
             _ when deepest.Message.Contains("SSL", StringComparison.OrdinalIgnoreCase) => (
-                $"TLS was asked for, and the server gives none ({deepest.Message}). Turn on ssl at the server, or choose another SSL Mode in "
-                    + $"{Connection}.",
+                $"TLS was asked for, and the server gives none ({deepest.Message}). Turn on ssl at the server, or choose another SSL Mode "
+                    + $"in {Connection}.",
                 true
             ),
             _ when deepest.Message.Contains("password", StringComparison.OrdinalIgnoreCase) => (
@@ -120,7 +120,7 @@ internal static class StateProblem
             "3D000" => ($"there is no such database. Create it, or name another in {Connection}.", true),
             "42501" => (
                 $"the role may not do what the State needs ({server.MessageText}). As an owner of the database run: CREATE SCHEMA IF NOT "
-                    + $"EXISTS {place.Quoted} AUTHORIZATION \"{place.Username ?? "the role"}\"; where the schema exists: ALTER SCHEMA … OWNER "
+                    + $"EXISTS {place.Quoted} AUTHORIZATION \"{place.Username ?? "the role"}\"; where it exists: ALTER SCHEMA … OWNER "
                     + "TO … with its tables (docs/postgres.md).",
                 true
             ),
@@ -135,7 +135,7 @@ internal static class StateProblem
                 false
             ),
             "53300" => (
-                $"it has no free connection ({server.MessageText}). Raise max_connections, or put a pooling proxy in front; each replica uses "
+                $"it has no free connection ({server.MessageText}). Raise max_connections, or put a proxy in front; each replica uses "
                     + $"up to {StateDatabase.PoolSize}.",
                 false
             ),
@@ -147,7 +147,7 @@ internal static class StateProblem
             "57014" => ("a statement took too long. Look at the load of the server and at sessions that hold locks.", false),
             "57P03" => ($"it is starting or stopping ({server.MessageText}); nothing needs to be done.", false),
             "08P01" => (
-                $"a proxy in front of it refused the connection ({server.MessageText}). Check that it knows user and database of {Connection}.",
+                $"a proxy in front of it refused the connection ({server.MessageText}). Check user and database in {Connection}.",
                 false
             ),
             _ => ($"{server.SqlState}: {server.MessageText}", false),

@@ -5,7 +5,7 @@ using Npgsql;
 
 namespace Scheduler.Testing.Servers;
 
-/// <summary>A PgBouncer that pools transactions, in front of a PostgreSQL of the tests. A process of its own with a folder of its own.</summary>
+/// <summary>A PgBouncer that pools transactions, in front of a PostgreSQL of the tests: a process of its own.</summary>
 public sealed class PgBouncerServer : IAsyncDisposable
 {
     private const string Program = "/usr/sbin/pgbouncer";

@@ -224,6 +224,7 @@ public sealed class PostgresFailureTests
 
     private static Task CutAsync(PostgresDatabase database) =>
         database.ExecuteAsync(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'scheduler'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+                + "AND application_name = 'scheduler'"
         );
 }

@@ -12,7 +12,7 @@ public sealed class BadInputTests
 
     [Theory]
     [InlineData("Scheduler:Locks:Backend", "reddis", "'reddis'; allowed is memory, sqlite, redis")]
-    [InlineData("Scheduler:State:Backend", "oracle", "'oracle'; allowed is sqlite, none")]
+    [InlineData("Scheduler:State:Backend", "oracle", "'oracle'; allowed is sqlite, postgres, none")]
     [InlineData("Scheduler:Locks:LeaseDuration", "00:00:00.5", "00:00:00.5")]
     [InlineData("Scheduler:Locks:LeaseDuration", "10", "'10'; a time such as")]
     [InlineData("Scheduler:Locks:RenewalInterval", "00:00:09", "00:00:10, too short for RenewalInterval = 00:00:09")]
