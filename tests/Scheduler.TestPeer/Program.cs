@@ -7,8 +7,9 @@ return args switch
     ["sqlite-hold-with-child", var file, var group, var key] => await SqliteCommands.HoldAsync(file, group, key, withChild: true),
     ["sqlite-stress", var file, var group, var writers, var cycles] => await SqliteCommands.StressAsync(file, group, writers, cycles),
     ["state-write", var file, var group] => await StateCommands.WriteAsync(file, group),
-    ["state-stress", var file, var group, var name, var callers, var cycles] => await StateCommands.StressAsync(
-        file,
+    // The place is a file of SQLite, or a connection string of PostgreSQL.
+    ["state-stress", var place, var group, var name, var callers, var cycles] => await StateCommands.StressAsync(
+        place,
         group,
         name,
         callers,

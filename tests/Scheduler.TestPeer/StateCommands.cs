@@ -2,13 +2,14 @@ using System.Globalization;
 using Microsoft.Extensions.Logging.Abstractions;
 using Scheduler.Hosting;
 using Scheduler.Locking;
+using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Sqlite.State;
 using Scheduler.Time;
 
 namespace Scheduler.TestPeer;
 
-/// <summary>Commands that use the SQLite State as a replica of its own.</summary>
+/// <summary>Commands that use a State as a replica of its own.</summary>
 internal static class StateCommands
 {
     private static readonly DateTimeOffset Noon = new(2026, 1, 31, 12, 0, 0, TimeSpan.Zero);
@@ -35,10 +36,10 @@ internal static class StateCommands
     /// Each caller claims and completes so many occurrences of its own; every eighth is one that all processes claim. Trigger names say
     /// whose they are: the peer's name, or <c>shared</c>.
     /// </summary>
-    public static async Task<int> StressAsync(string file, string group, string name, string callers, string cycles)
+    public static async Task<int> StressAsync(string place, string group, string name, string callers, string cycles)
     {
         var replica = ReplicaIdentity.Create(name);
-        await using var state = Connect(file, group, replica);
+        await using var state = ConnectTo(place, group, replica);
         await state.OpenAsync(CancellationToken.None);
         Console.WriteLine("ready");
         await Console.In.ReadLineAsync();
@@ -118,15 +119,20 @@ internal static class StateCommands
             );
     }
 
+    private static IState ConnectTo(string place, string group, ReplicaIdentity replica) =>
+        place.Contains("Host=", StringComparison.Ordinal)
+            ? new PostgresState(Context(group, replica), place)
+            : Connect(place, group, replica);
+
     private static SqliteState Connect(string file, string group, ReplicaIdentity replica) =>
+        new(Context(group, replica), $"Data Source={file}");
+
+    private static BackendContext Context(string group, ReplicaIdentity replica) =>
         new(
-            new BackendContext(
-                group,
-                replica,
-                new LeaseOptions { CallTimeout = TimeSpan.FromSeconds(60) },
-                BootTimeProvider.Instance,
-                NullLoggerFactory.Instance
-            ),
-            $"Data Source={file}"
+            group,
+            replica,
+            new LeaseOptions { CallTimeout = TimeSpan.FromSeconds(60) },
+            BootTimeProvider.Instance,
+            NullLoggerFactory.Instance
         );
 }

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Scheduler.Hosting;
+using Scheduler.Postgres.State;
 using Scheduler.Redis;
 using Scheduler.Redis.Redlock;
 using Scheduler.Sqlite;
@@ -12,33 +13,13 @@ namespace Scheduler.Worker.Configuration;
 /// <param name="Name">Its name there.</param>
 /// <param name="IsNetworked">Whether other applications may share the server, so that a group is required.</param>
 /// <param name="Problem">What is wrong with a connection string, without showing it, or null.</param>
-/// <param name="Use">Chooses it, from the connection string.</param>
-internal sealed record Backend(string Name, bool IsNetworked, Func<string?, string?> Problem, Action<IBackendBuilder, string> Use)
+/// <param name="Use">Chooses it, from the options.</param>
+internal sealed record Backend(string Name, bool IsNetworked, Func<string?, string?> Problem, Action<IBackendBuilder, SchedulerOptions> Use)
 {
-    /// <summary>For one that is named by endpoints instead of a connection string: what is wrong with them, and how it is chosen.</summary>
-    public EndpointsBackend? Endpoints { get; init; }
-
-    /// <summary>Chooses it.</summary>
-    public void Apply(IBackendBuilder builder, string? connectionString, IReadOnlyList<string> endpoints)
-    {
-        if (Endpoints is not null)
-        {
-            Endpoints.Use(builder, endpoints);
-        }
-        else
-        {
-            Use(builder, connectionString ?? "");
-        }
-    }
+    /// <summary>For one that is found by endpoints instead of a connection string: what is wrong with them, without showing their
+    /// options.</summary>
+    public Func<IReadOnlyList<string>, IReadOnlyList<string>>? EndpointProblems { get; init; }
 }
-
-/// <summary>A backend that is named by endpoints.</summary>
-/// <param name="Problems">What is wrong with them, without showing their options.</param>
-/// <param name="Use">Chooses it.</param>
-internal sealed record EndpointsBackend(
-    Func<IReadOnlyList<string>, IReadOnlyList<string>> Problems,
-    Action<IBackendBuilder, IReadOnlyList<string>> Use
-);
 
 /// <summary>The catalogue: a new backend is one line here.</summary>
 internal static class Backends
@@ -46,17 +27,23 @@ internal static class Backends
     public static readonly IReadOnlyList<Backend> Locks =
     [
         new("memory", IsNetworked: false, _ => null, (builder, _) => builder.UseMemory()),
-        new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteLocks(connection)),
-        new("redis", IsNetworked: true, RedisProblem, (builder, connection) => builder.UseRedis(connection)),
-        new("redlock", IsNetworked: true, _ => null, (_, _) => { })
+        new("sqlite", IsNetworked: false, SqliteProblem, (builder, options) => builder.UseSqliteLocks(options.Locks.ConnectionString!)),
+        new("redis", IsNetworked: true, RedisProblem, (builder, options) => builder.UseRedis(options.Locks.ConnectionString!)),
+        new("redlock", IsNetworked: true, _ => null, (builder, options) => builder.UseRedlock(options.Locks.Endpoints))
         {
-            Endpoints = new(RedlockEndpoints.Problems, (builder, endpoints) => builder.UseRedlock(endpoints)),
+            EndpointProblems = RedlockEndpoints.Problems,
         },
     ];
 
     public static readonly IReadOnlyList<Backend> State =
     [
-        new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteState(connection)),
+        new("sqlite", IsNetworked: false, SqliteProblem, (builder, options) => builder.UseSqliteState(options.State.ConnectionString!)),
+        new(
+            "postgres",
+            IsNetworked: true,
+            PostgresStateExtensions.FindConnectionStringProblem,
+            (builder, options) => builder.UsePostgresState(options.State.ConnectionString!, options.State.Schema)
+        ),
         new("none", IsNetworked: false, _ => null, (_, _) => { }),
     ];
 

@@ -12,7 +12,7 @@ public sealed class BadInputTests
 
     [Theory]
     [InlineData("Scheduler:Locks:Backend", "reddis", "'reddis'; allowed is memory, sqlite, redis, redlock")]
-    [InlineData("Scheduler:State:Backend", "oracle", "'oracle'; allowed is sqlite, none")]
+    [InlineData("Scheduler:State:Backend", "oracle", "'oracle'; allowed is sqlite, postgres, none")]
     [InlineData("Scheduler:Locks:LeaseDuration", "00:00:00.5", "00:00:00.5")]
     [InlineData("Scheduler:Locks:LeaseDuration", "10", "'10'; a time such as")]
     [InlineData("Scheduler:Locks:RenewalInterval", "00:00:09", "00:00:10, too short for RenewalInterval = 00:00:09")]
@@ -26,6 +26,9 @@ public sealed class BadInputTests
     [InlineData("Scheduler:Operations:Urls", "http://127.0.0.1:1;http://10.1.2.3:2", "at 10.1.2.3:2")]
     [InlineData("Scheduler:Operations:HealthUrls", "https://127.0.0.1:1", "http://address:port")]
     [InlineData("Scheduler:Operations:HealthUrls", "http://*:9090", "give it a port of its own")]
+    [InlineData("Scheduler:State:Schema", "Public; --", "'Public; --'; allowed is 1 to 63 of lower-case letters")]
+    [InlineData("Scheduler:State:Backend", "postgres", "ConnectionString (not shown here) is no connection string of Npgsql")]
+    [InlineData("Scheduler:State:Backend", "postgres", "Scheduler:Group is missing; with Scheduler:State:Backend 'postgres'")]
     [InlineData("Scheduler:Replica:Name", "a b", "'a b'")]
     [InlineData("Scheduler:JobAssemblies:0", "No.Such", "'No.Such', which cannot be loaded")]
     [InlineData("Scheduler:Jobs:SettlePayout:Every", "00:00:05", "'SettlePayout', which does not exist; near: SettlePayouts")]

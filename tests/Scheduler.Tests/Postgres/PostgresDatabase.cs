@@ -1,0 +1,104 @@
+using Npgsql;
+using Scheduler.Hosting;
+using Scheduler.Locking;
+using Scheduler.Postgres.State;
+using Scheduler.Runs;
+using Scheduler.Testing;
+using Scheduler.Testing.Servers;
+
+namespace Scheduler.Tests.Postgres;
+
+/// <summary>A database of its own, and States that use it.</summary>
+internal sealed class PostgresDatabase : IAsyncDisposable
+{
+    public static readonly DateTimeOffset Noon = new(2026, 1, 31, 12, 0, 0, TimeSpan.Zero);
+    public static readonly LockKey Key = LockKey.From("job:settle");
+
+    private readonly List<PostgresState> _states = [];
+
+    private PostgresDatabase(PostgresServer server, string connectionString)
+    {
+        Server = server;
+        ConnectionString = connectionString;
+    }
+
+    public PostgresServer Server { get; }
+
+    /// <summary>The superuser's.</summary>
+    public string ConnectionString { get; }
+
+    public string Name => new NpgsqlConnectionStringBuilder(ConnectionString).Database!;
+
+    public LogCapture Log { get; } = new();
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    /// <summary>On the server that is shared by the tests, or on one's own.</summary>
+    public static async Task<PostgresDatabase> CreateAsync(PostgresServer? server = null)
+    {
+        server ??= await PostgresServer.SharedAsync();
+        return new PostgresDatabase(server, await server.CreateDatabaseAsync());
+    }
+
+    public PostgresState State(
+        string? connectionString = null,
+        string group = "test",
+        string schema = PostgresState.DefaultSchema,
+        TimeSpan? callTimeout = null
+    )
+    {
+        var leases = new LeaseOptions { CallTimeout = callTimeout ?? TimeSpan.FromSeconds(1) };
+        var context = new BackendContext(group, ReplicaIdentity.Create("replica"), leases, TimeProvider.System, Log);
+        var state = new PostgresState(context, connectionString ?? ConnectionString, schema);
+        _states.Add(state);
+        return state;
+    }
+
+    public async Task<PostgresState> OpenAsync(string? connectionString = null, string group = "test", TimeSpan? callTimeout = null)
+    {
+        var state = State(connectionString, group, callTimeout: callTimeout);
+        await state.OpenAsync(Stop);
+        return state;
+    }
+
+    public string With(Action<NpgsqlConnectionStringBuilder> change)
+    {
+        var builder = new NpgsqlConnectionStringBuilder(ConnectionString);
+        change(builder);
+        return builder.ConnectionString;
+    }
+
+    /// <summary>Executes statements as the superuser, beside the State.</summary>
+    public Task ExecuteAsync(string sql) => Server.ExecuteAsync(sql, Name);
+
+    /// <summary>Asks for one value as the superuser, beside the State.</summary>
+    public Task<T> AskAsync<T>(string sql) => Server.AskAsync<T>(sql, Name);
+
+    public static ClaimRequest Claim(int minute, long token = 1, string replica = "r1", string trigger = "nightly", LockKey? key = null) =>
+        new()
+        {
+            Occurrence = new Occurrence("settle", trigger, Noon.AddMinutes(minute)),
+            LockKey = key ?? Key,
+            Token = new FencingToken(token),
+            Replica = replica,
+            Now = Noon,
+        };
+
+    public static Completion Succeeded(RunRecord run) =>
+        new()
+        {
+            RunId = run.Id,
+            Attempt = run.Attempt,
+            Token = run.Token,
+            Outcome = RunOutcome.Succeeded,
+            Now = Noon.AddSeconds(1),
+        };
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var state in _states)
+        {
+            await state.DisposeAsync();
+        }
+    }
+}

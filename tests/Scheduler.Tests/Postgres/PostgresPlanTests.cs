@@ -1,0 +1,130 @@
+using System.Text.RegularExpressions;
+using Npgsql;
+using Scheduler.Postgres.State;
+using Scheduler.Runs;
+
+namespace Scheduler.Tests.Postgres;
+
+/// <summary>What every replica asks all the time reads no more, however long the history is.</summary>
+public sealed partial class PostgresPlanTests : IAsyncLifetime
+{
+    private const int Rows = 60_000;
+
+    private PostgresDatabase _database = null!;
+    private PostgresState _state = null!;
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        _database = await PostgresDatabase.CreateAsync();
+        _state = await _database.OpenAsync();
+        await _database.ExecuteAsync(
+            $"""
+            INSERT INTO scheduler.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, token, replica,
+              started_at, outcome, finished_at)
+            SELECT 'test', gen_random_uuid(), 'settle', 'nightly', 'scheduled', t, 'job:settle', 'succeeded', 1, i, 'r1', t, 'succeeded',
+              t + interval '1 second'
+            FROM (SELECT i, timestamptz '2026-01-31 12:00Z' - i * interval '1 minute' AS t FROM generate_series(1, {Rows}) i) x;
+            INSERT INTO scheduler.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, token, replica,
+              started_at)
+            SELECT 'test', gen_random_uuid(), 'other', 'nightly', 'scheduled', t, 'job:other', 'running', 1, i, 'r1', t
+            FROM (SELECT i, timestamptz '2026-01-31 12:00Z' - i * interval '1 minute' AS t FROM generate_series(1, 5000) i) x;
+            """
+        );
+    }
+
+    public ValueTask DisposeAsync() => _database.DisposeAsync();
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Hot_queries_read_a_few_pages_of_a_long_history(bool isAnalyzed)
+    {
+        await _database.ExecuteAsync(isAnalyzed ? "ANALYZE scheduler.runs" : "SELECT 1");
+        var queries = new RunQueries(new StatePlace(_database.ConnectionString, "scheduler"));
+        (string Sql, object[] Values)[] asked =
+        [
+            (queries.Occurrences, ["test", "settle", "nightly", At(-3), At(1)]),
+            (queries.LastOccurrence, ["test", "settle", "nightly", At(1)]),
+            (queries.OpenRuns, ["test", 100]),
+            (queries.Find, ["test", Guid.CreateVersion7()]),
+        ];
+        if (isAnalyzed)
+        {
+            // For people; the server analyzes a table that has grown within its first minute.
+            asked =
+            [
+                .. asked,
+                (queries.List(ofJob: false, inState: false, goesOn: false), ["test", 100]),
+                (queries.List(ofJob: true, inState: false, goesOn: true), ["test", "settle", At(-5_000), Guid.Empty, 100]),
+            ];
+        }
+        await using var source = NpgsqlDataSource.Create(_database.ConnectionString);
+        foreach (var (sql, values) in asked)
+        {
+            var plan = await ExplainAsync(source, sql, values);
+            Assert.DoesNotContain("Seq Scan on runs", plan, StringComparison.Ordinal);
+            var pages = Pages().Matches(plan).Select(m => m.Value).First().Split('=')[1];
+            Assert.True(int.Parse(pages, System.Globalization.CultureInfo.InvariantCulture) < 150, $"{pages} pages: {plan}");
+        }
+    }
+
+    [Fact]
+    public async Task Claims_and_completions_read_a_few_rows_of_a_long_history()
+    {
+        for (var i = 1; i <= 20; i++)
+        {
+            await CycleAsync(i);
+        }
+        var before = await ReadAsync();
+        for (var i = 21; i <= 40; i++)
+        {
+            await CycleAsync(i);
+        }
+        // Index entries and rows that 20 cycles looked at: what grows with the history would be more than a thousand times that.
+        Assert.InRange(await ReadAsync() - before, 0, 20 * 50);
+
+        async Task CycleAsync(int i)
+        {
+            var run = Assert.IsType<ClaimResult.Claimed>(await _state.Runs.ClaimAsync(PostgresDatabase.Claim(i, i), Stop)).Run;
+            Assert.Equal(CompletionResult.Accepted, await _state.Runs.CompleteAsync(PostgresDatabase.Succeeded(run), Stop));
+        }
+
+        async Task<long> ReadAsync()
+        {
+            // Sessions report what they read when they are idle for a while, or end.
+            await _database.ExecuteAsync(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+                    + "AND application_name = 'scheduler'"
+            );
+            return await _database.AskAsync<long>(
+                """
+                SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = 'scheduler')::bigint
+                  + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = 'scheduler' AND relname = 'runs')::bigint
+                """
+            );
+        }
+    }
+
+    private static DateTime At(int minutes) => PostgresDatabase.Noon.AddMinutes(minutes).UtcDateTime;
+
+    private static async Task<string> ExplainAsync(NpgsqlDataSource source, string sql, object[] values)
+    {
+        await using var command = source.CreateCommand($"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {sql}");
+        foreach (var value in values)
+        {
+            command.Parameters.Add(new NpgsqlParameter { Value = value });
+        }
+        await using var reader = await command.ExecuteReaderAsync(Stop);
+        var lines = new List<string>();
+        while (await reader.ReadAsync(Stop))
+        {
+            lines.Add(reader.GetString(0));
+        }
+        return string.Join('\n', lines);
+    }
+
+    [GeneratedRegex(@"shared hit=\d+", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1_000)]
+    private static partial Regex Pages();
+}
