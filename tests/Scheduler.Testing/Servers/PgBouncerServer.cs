@@ -9,7 +9,9 @@ namespace Scheduler.Testing.Servers;
 public sealed class PgBouncerServer : IAsyncDisposable
 {
     private const string Program = "/usr/sbin/pgbouncer";
-    private const int SigInterrupt = 2;
+
+    // Ends it at once; an interrupt would wait for its clients.
+    private const int SigTerminate = 15;
     private static readonly TimeSpan StartBound = TimeSpan.FromSeconds(20);
 
     private readonly string _folder;
@@ -65,9 +67,12 @@ public sealed class PgBouncerServer : IAsyncDisposable
     public string Through(string connectionString) =>
         new NpgsqlConnectionStringBuilder(connectionString) { Host = "127.0.0.1", Port = Port }.ConnectionString;
 
+    /// <summary>For one that tests share: ends it with the test run.</summary>
+    public void EndWithTheRun() => ServiceProcess.AtExit(() => _process.Signal(SigTerminate), _folder);
+
     public async ValueTask DisposeAsync()
     {
-        _process.Signal(SigInterrupt);
+        _process.Signal(SigTerminate);
         await _process.EndedAsync();
         _process.Dispose();
         Directory.Delete(_folder, recursive: true);

@@ -105,6 +105,16 @@ public sealed class PostgresServer : IAsyncDisposable
         return ConnectionString(name);
     }
 
+    /// <summary>Deletes a database of a test where it would stay: on a server that is not this run's own.</summary>
+    public async Task ForgetDatabaseAsync(string connectionString)
+    {
+        if (_folder is null)
+        {
+            var name = new NpgsqlConnectionStringBuilder(connectionString).Database;
+            await ExecuteAsync($"DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        }
+    }
+
     /// <summary>The superuser's connection string for a database.</summary>
     public string ConnectionString(string database) =>
         new NpgsqlConnectionStringBuilder(_connectionString) { Database = database }.ConnectionString;
@@ -178,7 +188,7 @@ public sealed class PostgresServer : IAsyncDisposable
         if (Environment.GetEnvironmentVariable(EnvironmentVariable) is not { Length: > 0 } named)
         {
             var own = await StartAsync("max_connections=300");
-            AppDomain.CurrentDomain.ProcessExit += (_, _) => own.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+            ServiceProcess.AtExit(() => own.Own().Signal(SigQuit), own._folder!);
             return own;
         }
         var server = new PostgresServer(named, folder: null, []);
@@ -189,7 +199,7 @@ public sealed class PostgresServer : IAsyncDisposable
     private static async Task<string> MakeTemplateAsync()
     {
         var folder = await ServiceProcess.FolderAsync("scheduler-postgres-template-");
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        ServiceProcess.AtExit(static () => { }, folder);
         var secret = Path.Combine(folder, "password");
         await File.WriteAllTextAsync(secret, Password);
         await ServiceProcess.OwnAsync(folder);

@@ -100,6 +100,15 @@ internal sealed partial class ServiceProcess : IDisposable
         await _process.WaitForExitAsync(limit.Token);
     }
 
+    /// <summary>Ends a server that all tests share when the test run ends, and deletes its folder. Waits for nothing: the folder of a
+    /// server with many databases takes longer than a test run may take to end.</summary>
+    public static void AtExit(Action end, string folder) =>
+        AppDomain.CurrentDomain.ProcessExit += (_, _) =>
+        {
+            end();
+            Process.Start(new ProcessStartInfo("rm", ["-rf", folder]) { UseShellExecute = false })?.Dispose();
+        };
+
     public void Dispose()
     {
         AppDomain.CurrentDomain.ProcessExit -= OnProcessExit;

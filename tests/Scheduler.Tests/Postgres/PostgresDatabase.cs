@@ -100,5 +100,6 @@ internal sealed class PostgresDatabase : IAsyncDisposable
         {
             await state.DisposeAsync();
         }
+        await Server.ForgetDatabaseAsync(ConnectionString);
     }
 }

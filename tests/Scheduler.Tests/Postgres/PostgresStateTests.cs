@@ -47,13 +47,13 @@ internal sealed class PostgresStateFixture(bool isThroughProxy = false) : StateF
             )
         );
 
-    public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    public override async ValueTask DisposeAsync() => await (await PostgresServer.SharedAsync()).ForgetDatabaseAsync(_direct);
 
     private static async Task<PgBouncerServer> StartProxyAsync()
     {
         var server = await PostgresServer.SharedAsync();
         var proxy = await PgBouncerServer.StartAsync(server.ConnectionString("postgres"));
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => proxy.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+        proxy.EndWithTheRun();
         return proxy;
     }
 
