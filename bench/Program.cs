@@ -1,13 +1,19 @@
-using System.Globalization;
 using Scheduler.Bench;
+using Scheduler.Bench.Fires;
 using Scheduler.Bench.Harness;
+using Scheduler.Bench.Ledger;
 using Scheduler.Bench.Locks;
 
-var stores = new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordinal) { ["locks"] = [.. LockStores.All.Select(s => s.Name)] };
+var stores = new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordinal)
+{
+    ["locks"] = [.. LockStores.All.Select(s => s.Name)],
+    ["ledger"] = [.. LedgerStores.All.Select(s => s.Name)],
+    ["fires"] = [.. FireSystems.Ours.Select(s => s.Name)],
+};
 
 if (args is [Child.Command, ..])
 {
-    await RunChildAsync(args[1..]);
+    await ChildCommands.RunAsync(args[1..]);
     return 0;
 }
 if (args.Contains("--help") || args.Contains("-h"))
@@ -25,32 +31,16 @@ catch (UsageException e)
     await Console.Error.WriteLineAsync($"{e.Message} See --help.");
     return 2;
 }
+
 var report = new Report(plan);
 report.Head();
-await LocksCommand.RunAsync(plan, report);
+await (
+    plan.Command switch
+    {
+        "locks" => LocksCommand.RunAsync(plan, report),
+        "ledger" => LedgerCommand.RunAsync(plan, report),
+        _ => FiresCommand.RunAsync(plan, report),
+    }
+);
 await report.EndAsync();
 return report.Problems.Count == 0 ? 0 : 1;
-
-static Task RunChildAsync(string[] words) =>
-    words switch
-    {
-        [HandOff.ChildCommand, var store, var address, var group, var ours, var me, var seconds] => HandOff.RunChildAsync(
-            store,
-            address,
-            group,
-            bool.Parse(ours),
-            int.Parse(me, CultureInfo.InvariantCulture),
-            Number(seconds)
-        ),
-        [HeldLeases.ChildCommand, var store, var address, var group, var ours, var seconds] => HeldLeases.RunChildAsync(
-            store,
-            address,
-            group,
-            bool.Parse(ours),
-            Number(seconds)
-        ),
-        [TakeOver.ChildCommand, var store, var address, var key, var lease] => TakeOver.RunChildAsync(store, address, key, Number(lease)),
-        _ => throw new InvalidOperationException($"The internal command '{string.Join(' ', words)}' is unknown."),
-    };
-
-static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);

@@ -1,0 +1,50 @@
+using System.Data.Common;
+using Scheduler.Bench.Floors;
+using Scheduler.Bench.Harness;
+using Scheduler.Hosting;
+using Scheduler.Runs;
+using Scheduler.Sqlite.State;
+
+namespace Scheduler.Bench.Ledger;
+
+/// <summary>A running place for records.</summary>
+/// <param name="Address">What the State is opened with.</param>
+/// <param name="OpenRaw">Opens a connection for the hand-written statements, to the same database or a file beside it.</param>
+/// <param name="Stop">Ends it.</param>
+internal sealed record LedgerPlace(string Address, Func<DbConnection> OpenRaw, Func<ValueTask> Stop) : IAsyncDisposable
+{
+    public ValueTask DisposeAsync() => Stop();
+}
+
+/// <summary>One State whose ledger can be measured.</summary>
+/// <param name="Name">Its name in the configuration.</param>
+/// <param name="StartAsync">Starts a server or makes a folder.</param>
+/// <param name="Open">Opens the product's State at an address.</param>
+/// <param name="Floor">How durable the hand-written statements are.</param>
+internal sealed record LedgerStore(
+    string Name,
+    Func<Report, Task<LedgerPlace>> StartAsync,
+    Func<string, BackendContext, IState> Open,
+    string Floor
+);
+
+/// <summary>All States that can be measured: a further one is one entry.</summary>
+internal static class LedgerStores
+{
+    public static IReadOnlyList<LedgerStore> All { get; } =
+        [new("sqlite", _ => Task.FromResult(Sqlite()), (file, context) => new SqliteState(context, file), "WAL, synchronous=FULL")];
+
+    private static LedgerPlace Sqlite()
+    {
+        var folder = Directory.CreateTempSubdirectory("scheduler-bench-");
+        return new LedgerPlace(
+            $"Data Source={Path.Combine(folder.FullName, "state.db")}",
+            () => RawSqlite.Open(Path.Combine(folder.FullName, "raw.db"), "FULL"),
+            () =>
+            {
+                folder.Delete(recursive: true);
+                return ValueTask.CompletedTask;
+            }
+        );
+    }
+}
