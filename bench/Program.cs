@@ -34,13 +34,22 @@ catch (UsageException e)
 
 var report = new Report(plan);
 report.Head();
-await (
-    plan.Command switch
-    {
-        "locks" => LocksCommand.RunAsync(plan, report),
-        "ledger" => LedgerCommand.RunAsync(plan, report),
-        _ => FiresCommand.RunAsync(plan, report),
-    }
-);
+try
+{
+    await (
+        plan.Command switch
+        {
+            "locks" => LocksCommand.RunAsync(plan, report),
+            "ledger" => LedgerCommand.RunAsync(plan, report),
+            _ => FiresCommand.RunAsync(plan, report),
+        }
+    );
+}
+// Whatever it is: what was measured so far is still written, and the run counts as broken.
+catch (Exception e)
+{
+    await Console.Error.WriteLineAsync(e.ToString());
+    report.Problem($"The measurement ended early: {e.Message}");
+}
 await report.EndAsync();
 return report.Problems.Count == 0 ? 0 : 1;

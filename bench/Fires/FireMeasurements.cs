@@ -7,12 +7,14 @@ namespace Scheduler.Bench.Fires;
 internal sealed class FireMeasurements(Plan plan, Report report, FireServers servers)
 {
     private static readonly TimeSpan LongestDrain = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan BeforeSteady = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan AfterSteady = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan BeforeKill = TimeSpan.FromSeconds(2);
 
     // All due in the same instant, again and again: how fast the whole set gets through them is what it can do at most.
     private readonly Workload _wave = plan.Quick ? new("wave", 200, "0/5 * * * * ?") : new("wave", 2_000, "0/10 * * * * ?");
 
-    private readonly Workload _steady = new("steady", 20, "* * * * * ?");
+    private readonly Workload _steady = new("steady", 20, Cron: null);
 
     private readonly Workload _blocking = new("blocking", 1, "0/5 * * * * ?", Blocks: true);
 
@@ -23,14 +25,14 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
     {
         var place = await servers.PlaceAsync(system, _wave);
         await using var set = await FireSet.StartAsync(system, _wave, place, processes);
-        var warmUp = _wave.NextAfter(TimeProvider.System.GetUtcNow());
-        var counted = _wave.NextAfter(warmUp);
+        var warmUp = _wave.NextAfter(0, TimeProvider.System.GetUtcNow());
+        var counted = _wave.NextAfter(0, warmUp);
         await UntilAsync(counted - TimeSpan.FromMilliseconds(500));
         var before = await set.CountAsync();
         await UntilAsync(counted);
         await set.ReachAsync(before + _wave.Jobs, LongestDrain);
         var fired = await set.ReportAsync();
-        Check(system, _wave, fired, [warmUp, counted]);
+        Check(system, _wave, fired, [.. _wave.Between(warmUp.AddSeconds(-1), counted)]);
         await set.EndAsync();
         var took = fired.Where(f => f.Due == counted.ToUnixTimeMilliseconds()).Max(f => f.LateMs) / 1_000;
         return [new($"{Processes(processes)}: fires", "1/s", _wave.Jobs / took)];
@@ -41,20 +43,20 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
     {
         var place = await servers.PlaceAsync(system, _steady);
         await using var set = await FireSet.StartAsync(system, _steady, place, processes);
-        // Between two due times, when no fire is under way.
-        var start = _steady.NextAfter(TimeProvider.System.GetUtcNow()) + TimeSpan.FromSeconds(plan.Quick ? 1.5 : 3.5);
+        var start = TimeProvider.System.GetUtcNow() + BeforeSteady;
+        var end = start + SteadyTime;
         await UntilAsync(start);
         var before = await servers.CallsAsync();
-        await UntilAsync(start + SteadyTime);
+        await UntilAsync(end);
         var after = await servers.CallsAsync();
+        // What was due at the end has its time to begin.
+        await UntilAsync(end + AfterSteady);
         var fired = await set.ReportAsync();
         await set.EndAsync();
 
-        var first = _steady.NextAfter(start);
-        var due = Enumerable.Range(0, (int)SteadyTime.TotalSeconds).Select(s => first.AddSeconds(s)).ToList();
+        var due = _steady.Between(start, end).ToHashSet();
         Check(system, _steady, fired, due);
-        var (from, to) = (due[0].ToUnixTimeMilliseconds(), due[^1].ToUnixTimeMilliseconds());
-        var inside = fired.Where(f => f.Due >= from && f.Due <= to).ToList();
+        var inside = fired.Where(f => due.Contains((f.Job, f.Due))).ToList();
         var late = inside.Select(f => f.LateMs).Order().ToList();
         var added = inside.Select(f => f.AddedMs).Order().ToList();
         var name = Processes(processes);
@@ -62,7 +64,11 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
         [
             new($"{name}: lateness p50", "ms", Samples.Percentile(late, 0.5)),
             new($"{name}: lateness p99", "ms", Samples.Percentile(late, 0.99)),
-            new($"{name}: SQL statements and Redis calls for a fire", "", (after.Sql - before.Sql + after.Redis - before.Redis) / (double)inside.Count),
+            new(
+                $"{name}: SQL statements and Redis calls for a fire",
+                "",
+                (after.Sql - before.Sql + after.Redis - before.Redis) / (double)inside.Count
+            ),
             new($"{name}: of these Redis", "", (after.Redis - before.Redis) / (double)inside.Count),
             new(AddedRow(processes, "p50"), "ms", Samples.Percentile(added, 0.5)),
             new(AddedRow(processes, "p99"), "ms", Samples.Percentile(added, 0.99)),
@@ -91,15 +97,11 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
 
     public static string AddedRow(int processes, string percentile) => $"{Processes(processes)}: added {percentile}";
 
-    private void Check(FireSystem system, Workload workload, IReadOnlyList<Fired> fired, IReadOnlyList<DateTimeOffset> due)
+    private void Check(FireSystem system, Workload workload, IReadOnlyList<Fired> fired, IReadOnlyCollection<(string Job, long Due)> due)
     {
         var times = fired.GroupBy(f => (f.Job, f.Due)).ToDictionary(g => g.Key, g => g.Count());
         var doubled = times.Where(t => t.Value > 1).ToList();
-        var lost = Enumerable
-            .Range(0, workload.Jobs)
-            .SelectMany(i => due.Select(d => ($"{workload.Name}-{i}", d.ToUnixTimeMilliseconds())))
-            .Where(expected => !times.ContainsKey(expected))
-            .ToList();
+        var lost = due.Where(expected => !times.ContainsKey(expected)).ToList();
         if (doubled.Count > 0)
         {
             report.Problem($"{system.Name}, {workload.Name}: {doubled.Count} occurrences ran more than once, such as {doubled[0].Key}.");

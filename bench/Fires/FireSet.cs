@@ -25,7 +25,9 @@ internal sealed class FireSet : IAsyncDisposable
         }
         if (system.StoresTriggers)
         {
-            await QuartzCluster.BeginAnewAsync(place.Postgres, workload.NextAfter(TimeProvider.System.GetUtcNow()));
+            var now = TimeProvider.System.GetUtcNow();
+            var next = Enumerable.Range(0, workload.Jobs).Select(job => (workload.NameOf(job), workload.NextAfter(job, now)));
+            await QuartzCluster.BeginAnewAsync(place.Postgres, next);
         }
         await Task.WhenAll(set._children.Select(c => c.TellAsync("go")));
         foreach (var child in set._children)

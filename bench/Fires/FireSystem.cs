@@ -56,7 +56,11 @@ internal static class FireSystems
         new(
             "redis+sqlite",
             (quartz, place) =>
-                SingleInstance(quartz, place, l => l.UseRedis(place.Redis).UseSqliteState($"Data Source={Path.Combine(place.Folder, "state.db")}"))
+                SingleInstance(
+                    quartz,
+                    place,
+                    l => l.UseRedis(place.Redis).UseSqliteState($"Data Source={Path.Combine(place.Folder, "state.db")}")
+                )
         )
         {
             BesideBest = BesideBest,
@@ -83,7 +87,10 @@ internal static class FireSystems
 
     /// <summary>Quartz's own cluster: its default settings, and the best ones found.</summary>
     public static FireSystem ClusterDefault { get; } =
-        new("Quartz cluster, default settings", (quartz, place) => QuartzCluster.UseDefault(quartz, place.Postgres)) { StoresTriggers = true };
+        new("Quartz cluster, default settings", (quartz, place) => QuartzCluster.UseDefault(quartz, place.Postgres))
+        {
+            StoresTriggers = true,
+        };
 
     /// <summary>The same at its best settings.</summary>
     public static FireSystem ClusterBest { get; } =
@@ -92,8 +99,7 @@ internal static class FireSystems
     /// <summary>One process without any coordination: what the middleware adds is counted from here.</summary>
     public static FireSystem Alone { get; } = new("plain Quartz in one process", (quartz, _) => quartz.UseDefaultThreadPool(Slots));
 
-    public static FireSystem Named(string name) =>
-        ((FireSystem[])[.. Ours, ClusterDefault, ClusterBest, Alone]).First(s => s.Name == name);
+    public static FireSystem Named(string name) => ((FireSystem[])[.. Ours, ClusterDefault, ClusterBest, Alone]).First(s => s.Name == name);
 
     private static void SingleInstance(IQuartzBuilder quartz, FirePlace place, Action<SingleInstanceBuilder> backends)
     {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Npgsql;
 using Quartz;
 
@@ -24,27 +23,32 @@ internal static class QuartzCluster
     }
 
     /// <summary>
-    /// Makes the stored triggers due from a time on, as if they had just been stored, and forgets the nodes of earlier sets of
+    /// Makes the stored triggers due at given times, as if they had just been stored, and forgets the nodes of earlier sets of
     /// processes, so that no set begins with the misfires of the one before.
     /// </summary>
-    public static async Task BeginAnewAsync(string postgres, DateTimeOffset firstDue)
+    public static async Task BeginAnewAsync(string postgres, IEnumerable<(string Trigger, DateTimeOffset Due)> next)
     {
         await using var connection = new NpgsqlConnection(postgres);
         await connection.OpenAsync();
-        foreach (
-            var sql in (string[])
-                [
-                    "DELETE FROM qrtz_fired_triggers",
-                    "DELETE FROM qrtz_scheduler_state",
-                    string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"UPDATE qrtz_triggers SET trigger_state = 'WAITING', next_fire_time = {firstDue.UtcTicks}"
-                    ),
-                    "VACUUM ANALYZE",
-                ]
-        )
+        await ExecuteAsync("DELETE FROM qrtz_fired_triggers");
+        await ExecuteAsync("DELETE FROM qrtz_scheduler_state");
+        foreach (var due in next.GroupBy(n => n.Due, n => n.Trigger))
+        {
+            await ExecuteAsync(
+                "UPDATE qrtz_triggers SET trigger_state = 'WAITING', next_fire_time = $1 WHERE trigger_name = ANY ($2)",
+                due.Key.UtcTicks,
+                due.ToArray()
+            );
+        }
+        await ExecuteAsync("VACUUM ANALYZE");
+
+        async Task ExecuteAsync(string sql, params object[] values)
         {
             await using var command = new NpgsqlCommand(sql, connection);
+            foreach (var value in values)
+            {
+                command.Parameters.Add(new NpgsqlParameter { Value = value });
+            }
             await command.ExecuteNonQueryAsync();
         }
     }

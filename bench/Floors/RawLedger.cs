@@ -12,9 +12,15 @@ internal sealed class RawLedger : IAsyncDisposable
     private readonly DbCommand _insert;
     private readonly DbCommand _update;
 
-    public RawLedger(DbConnection connection)
+    private readonly SemaphoreSlim? _oneWriter;
+
+    /// <param name="connection">Its own connection, open.</param>
+    /// <param name="oneWriter">Shared by all on a database with one writer at a time: waiting for SQLite's lock by trying again would
+    /// starve some of them for seconds.</param>
+    public RawLedger(DbConnection connection, SemaphoreSlim? oneWriter)
     {
         _connection = connection;
+        _oneWriter = oneWriter;
         _insert = Command("INSERT INTO raw_runs (id, state, replica) VALUES (@id, 'running', 'bench')");
         _update = Command("UPDATE raw_runs SET state = 'succeeded' WHERE id = @id");
     }
@@ -38,12 +44,23 @@ internal sealed class RawLedger : IAsyncDisposable
         await _connection.DisposeAsync();
     }
 
-    private static async Task WriteOneAsync(DbCommand command, long id)
+    private async Task WriteOneAsync(DbCommand command, long id)
     {
-        command.Parameters[0].Value = id;
-        if (await command.ExecuteNonQueryAsync() != 1)
+        if (_oneWriter is not null)
         {
-            throw new InvalidOperationException($"The hand-written statement did not write the row {id}.");
+            await _oneWriter.WaitAsync();
+        }
+        try
+        {
+            command.Parameters[0].Value = id;
+            if (await command.ExecuteNonQueryAsync() != 1)
+            {
+                throw new InvalidOperationException($"The hand-written statement did not write the row {id}.");
+            }
+        }
+        finally
+        {
+            _oneWriter?.Release();
         }
     }
 

@@ -21,8 +21,6 @@ internal static class LedgerCommand
 
     public static async Task RunAsync(Plan plan, Report report)
     {
-        // SQLite's driver blocks the thread that calls it: without these the floor would wait for the pool to grow.
-        ThreadPool.SetMinThreads(AtOnce[^1] * 2, AtOnce[^1]);
         foreach (var store in plan.Stores.Select(name => LedgerStores.All.First(s => s.Name == name)))
         {
             await using var place = await store.StartAsync(report);
@@ -43,13 +41,14 @@ internal static class LedgerCommand
         await using var state = store.Open(place.Address, context);
         await state.OpenAsync(CancellationToken.None);
         var raw = new List<RawLedger>();
+        using var oneWriter = store.OneWriter ? new SemaphoreSlim(1, 1) : null;
         await using (var first = place.OpenRaw())
         {
             await RawLedger.CreateTableAsync(first);
         }
         for (var i = 0; i < AtOnce[^1]; i++)
         {
-            raw.Add(new RawLedger(place.OpenRaw()));
+            raw.Add(new RawLedger(place.OpenRaw(), oneWriter));
         }
         var start = TimeProvider.System.GetUtcNow();
         var number = 0L;
@@ -70,7 +69,11 @@ internal static class LedgerCommand
         {
             var next = Interlocked.Increment(ref number);
             // Whole milliseconds of a time that is still to come: each its own occurrence.
-            var occurrence = new Occurrence($"job-{worker}", "bench", DateTimeOffset.FromUnixTimeMilliseconds(start.ToUnixTimeMilliseconds() + next));
+            var occurrence = new Occurrence(
+                $"job-{worker}",
+                "bench",
+                DateTimeOffset.FromUnixTimeMilliseconds(start.ToUnixTimeMilliseconds() + next)
+            );
             var request = new ClaimRequest
             {
                 Occurrence = occurrence,

@@ -21,18 +21,28 @@ internal sealed record LedgerPlace(string Address, Func<DbConnection> OpenRaw, F
 /// <param name="StartAsync">Starts a server or makes a folder.</param>
 /// <param name="Open">Opens the product's State at an address.</param>
 /// <param name="Floor">How durable the hand-written statements are.</param>
+/// <param name="OneWriter">Whether the database has one writer at a time.</param>
 internal sealed record LedgerStore(
     string Name,
     Func<Report, Task<LedgerPlace>> StartAsync,
     Func<string, BackendContext, IState> Open,
-    string Floor
+    string Floor,
+    bool OneWriter = false
 );
 
 /// <summary>All States that can be measured: a further one is one entry.</summary>
 internal static class LedgerStores
 {
     public static IReadOnlyList<LedgerStore> All { get; } =
-        [new("sqlite", _ => Task.FromResult(Sqlite()), (file, context) => new SqliteState(context, file), "WAL, synchronous=FULL")];
+    [
+        new(
+            "sqlite",
+            _ => Task.FromResult(Sqlite()),
+            (file, context) => new SqliteState(context, file),
+            "WAL, synchronous=FULL",
+            OneWriter: true
+        ),
+    ];
 
     private static LedgerPlace Sqlite()
     {
