@@ -8,7 +8,7 @@ using Scheduler.Time;
 
 namespace Scheduler.Bench.Ledger;
 
-/// <summary>The command <c>ledger</c>: claim and completion of an occurrence that nobody has claimed, beside the two raw statements.</summary>
+/// <summary>The command <c>ledger</c>: claim and completion of an unclaimed occurrence, beside the two raw statements.</summary>
 internal static class LedgerCommand
 {
     private static readonly int[] AtOnce = [1, 64];
