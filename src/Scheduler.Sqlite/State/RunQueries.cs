@@ -23,8 +23,8 @@ internal static class RunQueries
 
     private const string Select = $"SELECT {RunRow.Columns} FROM runs ";
 
-    /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>
-    public static string NewId(DateTimeOffset now) => Guid.CreateVersion7(now).ToString("N");
+    /// <summary>A new id that sorts by time.</summary>
+    public static string NewId(DateTimeOffset now) => LedgerRules.NewId(now).ToString("N");
 
     public static RunRow? Find(SqliteConnection connection, string group, string id) =>
         connection.QuerySingleOrDefault<RunRow>(Select + "WHERE group_name = @group AND id = @id", new { group, id });

@@ -7,8 +7,6 @@ namespace Scheduler.Sqlite.State;
 /// <summary>The transaction of a completion. Stateless and thread-safe.</summary>
 internal static class SqliteCompletion
 {
-    private const int LongestError = 4_000;
-
     private const string IsRecorded = """
         SELECT count(*) FROM run_attempts
         WHERE group_name = @group AND run_id = @id AND attempt = @attempt AND token = @token AND outcome = @outcome
@@ -26,14 +24,7 @@ internal static class SqliteCompletion
 
     public static CompletionResult Run(SqliteConnection connection, string group, Completion completion)
     {
-        var (state, failures) = completion.Outcome switch
-        {
-            RunOutcome.Succeeded => (RunState.Succeeded, 0),
-            RunOutcome.Failed => (RunState.Failed, 1),
-            RunOutcome.FailedWillRetry => (RunState.Waiting, 1),
-            RunOutcome.Interrupted => (RunState.Interrupted, 0),
-            _ => throw new ArgumentOutOfRangeException(nameof(completion), completion.Outcome, "There is no such outcome."),
-        };
+        var (state, failures) = LedgerRules.Effect(completion);
         var values = new
         {
             group,
@@ -44,8 +35,8 @@ internal static class SqliteCompletion
             state = Times.Of(state),
             failures,
             now = Times.Of(completion.Now),
-            next = completion.Outcome == RunOutcome.FailedWillRetry ? Times.Of(completion.NextAttemptAt!.Value) : (long?)null,
-            error = completion.Outcome == RunOutcome.Succeeded ? null : Cut(completion.Error),
+            next = LedgerRules.NextAttempt(completion) is { } next ? Times.Of(next) : (long?)null,
+            error = LedgerRules.ErrorOf(completion),
         };
         if (connection.Execute(EndRun, values) > 0)
         {
@@ -54,15 +45,5 @@ internal static class SqliteCompletion
         }
         // An earlier call recorded it and its answer was lost; also when the next attempt has begun since.
         return connection.ExecuteScalar<long>(IsRecorded, values) > 0 ? CompletionResult.Accepted : CompletionResult.Refused;
-    }
-
-    private static string? Cut(string? error)
-    {
-        if (error is null || error.Length <= LongestError)
-        {
-            return error;
-        }
-        // Not between the halves of a surrogate pair.
-        return error[..(char.IsHighSurrogate(error[LongestError - 1]) ? LongestError - 1 : LongestError)];
     }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Dapper;
 using Scheduler.Locking;
 using Scheduler.Runs;
@@ -8,8 +7,6 @@ namespace Scheduler.Sqlite.State;
 /// <summary>The run ledger on SQLite. Thread-safe.</summary>
 internal sealed class SqliteRunLedger(StateDatabase database, string group) : IRunLedger
 {
-    private const int MaxDataBytes = 64 * 1024;
-
     private const string InsertRequest = """
         INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, request_key, created_at)
         VALUES (@group, @id, @job, @trigger, 'manual', @at, @lockKey, @data, 'waiting', 0, @requestKey, @at)
@@ -24,32 +21,19 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
 
     public ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        if (request.Occurrence is null == request.RunId is null)
-        {
-            throw new ArgumentException("A claim names either an occurrence or a run.", nameof(request));
-        }
-        ArgumentException.ThrowIfNullOrEmpty(request.LockKey.Value, nameof(request));
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(request.Token.Value, nameof(request));
-        CheckData(request.Data);
+        LedgerRules.Check(request);
         return database.WriteAsync(connection => SqliteClaim.Run(connection, group, request), cancellationToken);
     }
 
     public ValueTask<CompletionResult> CompleteAsync(Completion completion, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(completion);
-        if (completion.Outcome == RunOutcome.FailedWillRetry && completion.NextAttemptAt is null)
-        {
-            throw new ArgumentException("A failure with another attempt needs the time of it (NextAttemptAt).", nameof(completion));
-        }
+        LedgerRules.Check(completion);
         return database.WriteAsync(connection => SqliteCompletion.Run(connection, group, completion), cancellationToken);
     }
 
     public ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        ArgumentException.ThrowIfNullOrEmpty(request.LockKey.Value, nameof(request));
-        CheckData(request.Data);
+        LedgerRules.Check(request);
         var values = new
         {
             group,
@@ -83,8 +67,8 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
     public ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(query);
-        CheckLimit(query.Limit, 1_000);
-        var (at, id) = ReadCursor(query.Cursor);
+        LedgerRules.CheckLimit(query.Limit, 1_000);
+        var (at, id) = LedgerRules.ReadCursor(query.Cursor);
         var values = new
         {
             group,
@@ -111,7 +95,7 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
                 var last = rows[query.Limit - 1];
                 return new RunPage(
                     [.. rows.Take(query.Limit).Select(row => row.ToRecord())],
-                    string.Create(CultureInfo.InvariantCulture, $"{last.ScheduledAt}_{last.Id}")
+                    LedgerRules.Cursor(Times.From(last.ScheduledAt), last.Id)
                 );
             },
             cancellationToken
@@ -120,7 +104,7 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
 
     public ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
     {
-        CheckLimit(limit, 10_000);
+        LedgerRules.CheckLimit(limit, 10_000);
         return database.ReadAsync<IReadOnlyList<RunRecord>>(
             connection =>
                 [
@@ -211,36 +195,7 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
 
     public ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
     {
-        CheckLimit(limit, 10_000);
+        LedgerRules.CheckLimit(limit, 10_000);
         return database.WriteAsync(connection => SqlitePruning.Run(connection, group, finishedBefore, limit), cancellationToken);
-    }
-
-    private static void CheckLimit(int limit, int most)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, most);
-    }
-
-    private static void CheckData(string? data)
-    {
-        if (data is not null && System.Text.Encoding.UTF8.GetByteCount(data) is > MaxDataBytes and var bytes)
-        {
-            throw new ArgumentException(
-                $"The job data has {bytes} bytes; a run keeps at most {MaxDataBytes}. Keep large data elsewhere and name its place.",
-                nameof(data)
-            );
-        }
-    }
-
-    private static (long At, string Id) ReadCursor(string? cursor)
-    {
-        if (cursor is null)
-        {
-            return (0, "");
-        }
-        var separator = cursor.IndexOf('_', StringComparison.Ordinal);
-        return separator > 0 && long.TryParse(cursor.AsSpan(0, separator), CultureInfo.InvariantCulture, out var at)
-            ? (at, cursor[(separator + 1)..])
-            : throw new ArgumentException("The cursor is none of this list: hand in 'next' of the page before, or none.", nameof(cursor));
     }
 }

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Scheduler.Hosting;
+using Scheduler.Postgres.State;
 using Scheduler.Redis;
 using Scheduler.Sqlite;
 using Scheduler.Sqlite.Leases;
@@ -11,8 +12,13 @@ namespace Scheduler.Worker.Configuration;
 /// <param name="Name">Its name there.</param>
 /// <param name="IsNetworked">Whether other applications may share the server, so that a group is required.</param>
 /// <param name="Problem">What is wrong with a connection string, without showing it, or null.</param>
-/// <param name="Use">Chooses it, from the connection string.</param>
-internal sealed record Backend(string Name, bool IsNetworked, Func<string?, string?> Problem, Action<IBackendBuilder, string> Use);
+/// <param name="Use">Chooses it, from the options.</param>
+internal sealed record Backend(
+    string Name,
+    bool IsNetworked,
+    Func<string?, string?> Problem,
+    Action<IBackendBuilder, SchedulerOptions> Use
+);
 
 /// <summary>The catalogue: a new backend is one line here.</summary>
 internal static class Backends
@@ -20,13 +26,19 @@ internal static class Backends
     public static readonly IReadOnlyList<Backend> Locks =
     [
         new("memory", IsNetworked: false, _ => null, (builder, _) => builder.UseMemory()),
-        new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteLocks(connection)),
-        new("redis", IsNetworked: true, RedisProblem, (builder, connection) => builder.UseRedis(connection)),
+        new("sqlite", IsNetworked: false, SqliteProblem, (builder, options) => builder.UseSqliteLocks(options.Locks.ConnectionString!)),
+        new("redis", IsNetworked: true, RedisProblem, (builder, options) => builder.UseRedis(options.Locks.ConnectionString!)),
     ];
 
     public static readonly IReadOnlyList<Backend> State =
     [
-        new("sqlite", IsNetworked: false, SqliteProblem, (builder, connection) => builder.UseSqliteState(connection)),
+        new("sqlite", IsNetworked: false, SqliteProblem, (builder, options) => builder.UseSqliteState(options.State.ConnectionString!)),
+        new(
+            "postgres",
+            IsNetworked: true,
+            PostgresStateExtensions.FindConnectionStringProblem,
+            (builder, options) => builder.UsePostgresState(options.State.ConnectionString!, options.State.Schema)
+        ),
         new("none", IsNetworked: false, _ => null, (_, _) => { }),
     ];
 

@@ -1,4 +1,5 @@
 using Scheduler.Locking;
+using Scheduler.Postgres.State;
 using Scheduler.Runs;
 
 namespace Scheduler.Worker.Configuration;
@@ -11,7 +12,7 @@ internal sealed class SecretAttribute : Attribute;
 internal sealed class SchedulerOptions
 {
     /// <summary>The replicas that form one scheduler: 1 to 100 of letters, digits, '.', '_' and '-'. Required with a networked lock
-    /// store. Default: none.</summary>
+    /// store or State. Default: none.</summary>
     public string? Group { get; set; }
 
     /// <summary>This process.</summary>
@@ -97,12 +98,17 @@ internal sealed class LocksOptions
 /// <summary>Section <c>Scheduler:State</c>.</summary>
 internal sealed class StateOptions
 {
-    /// <summary>Where runs are recorded: <c>sqlite</c> (default) or <c>none</c>.</summary>
+    /// <summary>Where runs are recorded: <c>sqlite</c> (default), <c>postgres</c> or <c>none</c>.</summary>
     public string Backend { get; set; } = "sqlite";
 
-    /// <summary>Where it is; never shown. Default <c>Data Source=data/state.db</c>.</summary>
+    /// <summary>Where it is; never shown. Default <c>Data Source=data/state.db</c>; for postgres
+    /// <c>Host=…;Database=…;Username=…;Password=…</c>.</summary>
     [Secret]
     public string? ConnectionString { get; set; } = "Data Source=data/state.db";
+
+    /// <summary>The schema of the tables on postgres: 1 to 63 of lower-case letters, digits and '_', not beginning with a digit or
+    /// <c>pg_</c>. Default <c>scheduler</c>.</summary>
+    public string Schema { get; set; } = PostgresState.DefaultSchema;
 
     /// <summary>How long finished runs are kept by the job that prunes. Default 30 days; 1 min to 36,500 days.</summary>
     public TimeSpan KeepRuns { get; set; } = TimeSpan.FromDays(30);

@@ -1,5 +1,6 @@
 using System.Net;
 using Scheduler.Locking;
+using Scheduler.Postgres.State;
 
 namespace Scheduler.Worker.Configuration;
 
@@ -14,10 +15,13 @@ internal static class SchedulerOptionsValidator
         [
             .. BackendProblems("Scheduler:Locks", options.Locks.Backend, locks, Backends.Locks, options.Locks.ConnectionString),
             .. BackendProblems("Scheduler:State", options.State.Backend, state, Backends.State, options.State.ConnectionString),
-            .. GroupProblems(options, locks),
+            .. GroupProblems(options, locks, state),
             .. LeaseOptionsValidator.Validate(options.Locks.ToLeases(), "Scheduler:Locks"),
             .. options.Replica.Name is { } name && !Names.IsValid(name)
                 ? [$"Scheduler:Replica:Name is '{name}'; allowed is {Names.Allowed}."]
+                : Array.Empty<string>(),
+            .. PostgresStateExtensions.FindSchemaProblem(options.State.Schema) is { } schema
+                ? [$"Scheduler:State:Schema is '{options.State.Schema}'; {schema}"]
                 : Array.Empty<string>(),
             .. Range("Scheduler:State:KeepRuns", options.State.KeepRuns, TimeSpan.FromMinutes(1), TimeSpan.FromDays(36_500)),
             .. Range("Scheduler:Stop:Grace", options.Stop.Grace, TimeSpan.Zero, TimeSpan.FromHours(1)),
@@ -64,12 +68,13 @@ internal static class SchedulerOptionsValidator
         }
     }
 
-    private static IEnumerable<string> GroupProblems(SchedulerOptions options, Backend? locks)
+    private static IEnumerable<string> GroupProblems(SchedulerOptions options, Backend? locks, Backend? state)
     {
-        if (options.Group is null && locks is { IsNetworked: true })
+        var (section, networked) = locks is { IsNetworked: true } ? ("Locks", locks) : ("State", state);
+        if (options.Group is null && networked is { IsNetworked: true })
         {
-            yield return $"Scheduler:Group is missing; with Scheduler:Locks:Backend '{locks.Name}' it is required, because other services "
-                + $"may use the same server: {Names.Allowed}, equal on all replicas of this scheduler.";
+            yield return $"Scheduler:Group is missing; with Scheduler:{section}:Backend '{networked.Name}' it is required, because other "
+                + $"services may use the same server: {Names.Allowed}, equal on all replicas of this scheduler.";
         }
         else if (options.Group is not null && !Names.IsValid(options.Group))
         {

@@ -77,8 +77,8 @@ internal static class WorkerHost
         options.DrainDelay = scheduler.Stop.DrainDelay;
         options.MaxClockOffset = scheduler.MaxClockOffset;
         options.RequireAttribute = true;
-        Backends.Find(Backends.Locks, scheduler.Locks.Backend)!.Use(builder, scheduler.Locks.ConnectionString ?? "");
-        Backends.Find(Backends.State, scheduler.State.Backend)!.Use(builder, scheduler.State.ConnectionString ?? "");
+        Backends.Find(Backends.Locks, scheduler.Locks.Backend)!.Use(builder, scheduler);
+        Backends.Find(Backends.State, scheduler.State.Backend)!.Use(builder, scheduler);
         foreach (var job in settings.Jobs)
         {
             builder.AddJob(job);

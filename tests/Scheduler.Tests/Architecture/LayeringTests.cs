@@ -11,6 +11,7 @@ public sealed class LayeringTests
     private static readonly Dictionary<string, Layer> Layers = new(StringComparer.Ordinal)
     {
         ["Scheduler.Core"] = new([], ["Microsoft.Extensions.*"], []),
+        ["Scheduler.Postgres"] = new(["Scheduler.Core"], ["Npgsql"], ["Microsoft.Extensions.*"]),
         ["Scheduler.Redis"] = new(["Scheduler.Core"], ["StackExchange.Redis"], ["Microsoft.Extensions.*"]),
         ["Scheduler.Sqlite"] = new(
             ["Scheduler.Core"],

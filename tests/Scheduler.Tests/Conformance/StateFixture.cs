@@ -14,7 +14,17 @@ public abstract class StateFixture : IAsyncDisposable
     public BackendContext Context(string group) =>
         new(group, ReplicaIdentity.Create("test"), new LeaseOptions(), Time, NullLoggerFactory.Instance);
 
+    /// <summary>Makes the empty place.</summary>
+    public virtual Task StartAsync() => Task.CompletedTask;
+
     public abstract IState Make(string group);
+
+    /// <summary>Lets time pass by the clock that ages the members.</summary>
+    public virtual Task AgeAsync(TimeSpan by)
+    {
+        Time.Advance(by);
+        return Task.CompletedTask;
+    }
 
     /// <summary>Writes version and oldest reader of the schema, relative to this build's.</summary>
     public abstract Task SetSchemaAsync(int versionAbove, int minReaderAbove);

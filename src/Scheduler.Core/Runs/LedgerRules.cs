@@ -1,0 +1,108 @@
+using System.Globalization;
+using System.Text;
+
+namespace Scheduler.Runs;
+
+/// <summary>What every run ledger does alike, whatever keeps its rows. Stateless and thread-safe.</summary>
+internal static class LedgerRules
+{
+    private const int MaxDataBytes = 64 * 1024;
+    private const int LongestError = 4_000;
+
+    /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>
+    public static Guid NewId(DateTimeOffset now) => Guid.CreateVersion7(now);
+
+    /// <summary>Refuses a claim that no ledger can record.</summary>
+    public static void Check(ClaimRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        if (request.Occurrence is null == request.RunId is null)
+        {
+            throw new ArgumentException("A claim names either an occurrence or a run.", nameof(request));
+        }
+        ArgumentException.ThrowIfNullOrEmpty(request.LockKey.Value, nameof(request));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(request.Token.Value, nameof(request));
+        CheckData(request.Data);
+    }
+
+    /// <summary>Refuses a completion that no ledger can record.</summary>
+    public static void Check(Completion completion)
+    {
+        ArgumentNullException.ThrowIfNull(completion);
+        if (completion.Outcome == RunOutcome.FailedWillRetry && completion.NextAttemptAt is null)
+        {
+            throw new ArgumentException("A failure with another attempt needs the time of it (NextAttemptAt).", nameof(completion));
+        }
+    }
+
+    /// <summary>Refuses a request that no ledger can record.</summary>
+    public static void Check(RunRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentException.ThrowIfNullOrEmpty(request.LockKey.Value, nameof(request));
+        CheckData(request.Data);
+    }
+
+    /// <summary>Refuses a number of rows outside of 1 to <paramref name="most"/>.</summary>
+    public static void CheckLimit(int limit, int most)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, most);
+    }
+
+    /// <summary>What a completion makes of its run: the state, and by how much it raises the count of failures.</summary>
+    public static (RunState State, int Failures) Effect(Completion completion) =>
+        completion.Outcome switch
+        {
+            RunOutcome.Succeeded => (RunState.Succeeded, 0),
+            RunOutcome.Failed => (RunState.Failed, 1),
+            RunOutcome.FailedWillRetry => (RunState.Waiting, 1),
+            RunOutcome.Interrupted => (RunState.Interrupted, 0),
+            _ => throw new ArgumentOutOfRangeException(nameof(completion), completion.Outcome, "There is no such outcome."),
+        };
+
+    /// <summary>When the next attempt may begin after this completion, if one follows.</summary>
+    public static DateTimeOffset? NextAttempt(Completion completion) =>
+        completion.Outcome == RunOutcome.FailedWillRetry ? completion.NextAttemptAt : null;
+
+    /// <summary>The error to keep with a completion: none after a success, at most 4,000 characters.</summary>
+    public static string? ErrorOf(Completion completion)
+    {
+        if (completion.Outcome == RunOutcome.Succeeded || completion.Error is not { Length: > LongestError } error)
+        {
+            return completion.Outcome == RunOutcome.Succeeded ? null : completion.Error;
+        }
+        // Not between the halves of a surrogate pair.
+        return error[..(char.IsHighSurrogate(error[LongestError - 1]) ? LongestError - 1 : LongestError)];
+    }
+
+    /// <summary>The cursor behind a row of a list.</summary>
+    public static string Cursor(DateTimeOffset scheduledAt, string id) =>
+        string.Create(CultureInfo.InvariantCulture, $"{scheduledAt.ToUnixTimeMilliseconds()}_{id}");
+
+    /// <summary>Where a list goes on; the beginning without a cursor.</summary>
+    /// <returns>Unix milliseconds and the id of the last row before.</returns>
+    /// <exception cref="ArgumentException">It is no cursor of a list.</exception>
+    public static (long At, string Id) ReadCursor(string? cursor)
+    {
+        if (cursor is null)
+        {
+            return (0, "");
+        }
+        var separator = cursor.IndexOf('_', StringComparison.Ordinal);
+        return separator > 0 && long.TryParse(cursor.AsSpan(0, separator), CultureInfo.InvariantCulture, out var at)
+            ? (at, cursor[(separator + 1)..])
+            : throw new ArgumentException("The cursor is none of this list: hand in 'next' of the page before, or none.", nameof(cursor));
+    }
+
+    private static void CheckData(string? data)
+    {
+        if (data is not null && Encoding.UTF8.GetByteCount(data) is > MaxDataBytes and var bytes)
+        {
+            throw new ArgumentException(
+                $"The job data has {bytes} bytes; a run keeps at most {MaxDataBytes}. Keep large data elsewhere and name its place.",
+                nameof(data)
+            );
+        }
+    }
+}

@@ -1,0 +1,233 @@
+using System.Globalization;
+using Scheduler.Locking;
+using Scheduler.Runs;
+
+namespace Scheduler.Postgres.State;
+
+/// <summary>The run ledger on PostgreSQL. Thread-safe.</summary>
+internal sealed class PostgresRunLedger : IRunLedger
+{
+    // Idle fences may go after seven days: tokens grow with time, so a new one starts above (DESIGN: tokens grow).
+    private static readonly TimeSpan FencesStay = TimeSpan.FromDays(7);
+
+    private readonly StateDatabase _database;
+    private readonly string _group;
+    private readonly RunQueries _queries;
+    private readonly ClaimCommand _claims;
+    private readonly GroupCommit<ClaimRequest, ClaimResult> _groupedClaims;
+    private readonly GroupCommit<Ending, CompletionResult> _groupedCompletions;
+
+    public PostgresRunLedger(StateDatabase database, string group)
+    {
+        _database = database;
+        _group = group;
+        _queries = new RunQueries(database.Place);
+        _claims = new ClaimCommand(database, _queries, group);
+        // Claims wait for the fences of their keys, completions for their runs: in these orders no two groups wait for each other. A claim
+        // of a run locks both and goes alone.
+        _groupedClaims = new(
+            _claims.RunAsync,
+            static (left, right) => string.CompareOrdinal(left.LockKey.Value, right.LockKey.Value),
+            database.Place,
+            database.Log
+        );
+        var completions = new CompletionCommand(database, _queries, group);
+        _groupedCompletions = new(completions.RunAsync, static (left, right) => left.Id.CompareTo(right.Id), database.Place, database.Log);
+    }
+
+    public ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken)
+    {
+        LedgerRules.Check(request);
+        return request.Occurrence is null
+            ? _claims.RunAgainAsync(request, cancellationToken)
+            : _groupedClaims.CallAsync(request, cancellationToken);
+    }
+
+    public ValueTask<CompletionResult> CompleteAsync(Completion completion, CancellationToken cancellationToken)
+    {
+        LedgerRules.Check(completion);
+        return TryParse(completion.RunId) is { } id
+            ? _groupedCompletions.CallAsync(new Ending(id, completion), cancellationToken)
+            : ValueTask.FromResult(CompletionResult.Refused);
+    }
+
+    public ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken)
+    {
+        LedgerRules.Check(request);
+        var id = LedgerRules.NewId(request.RequestedAt);
+        return _database.CallAsync(
+            batch =>
+            {
+                batch.Add(_queries.Durable);
+                batch
+                    .Add(_queries.InsertRequest)
+                    .Text(_group)
+                    .Id(id)
+                    .Text(request.Job)
+                    .Text(RunRecord.ManualTrigger)
+                    .Time(request.RequestedAt)
+                    .Text(request.LockKey.Value)
+                    .Text(request.Data)
+                    .Text(request.RequestKey);
+                batch.Add(_queries.FindRequested).Text(_group).Id(id).Text(request.Job).Text(request.RequestKey);
+            },
+            static async reader =>
+            {
+                await reader.NextResultAsync();
+                return (await RunReader.RunsAsync(reader))[0];
+            },
+            cancellationToken
+        );
+    }
+
+    public async ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken)
+    {
+        if (TryParse(runId) is not { } id)
+        {
+            return null;
+        }
+        var found = await _database.CallAsync(
+            batch => batch.Add(_queries.Find).Text(_group).Id(id),
+            RunReader.OccurrencesAsync,
+            cancellationToken
+        );
+        return found is [var run] ? run : null;
+    }
+
+    public async ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        LedgerRules.CheckLimit(query.Limit, 1_000);
+        var (at, id) = LedgerRules.ReadCursor(query.Cursor);
+        var rows = await _database.CallAsync(
+            batch =>
+            {
+                var parameters = batch
+                    .Add(_queries.List(query.Job is not null, query.State is not null, query.Cursor is not null))
+                    .Text(_group);
+                if (query.Job is not null)
+                {
+                    parameters.Text(query.Job);
+                }
+                if (query.State is { } state)
+                {
+                    parameters.Text(RunReader.NameOf(state));
+                }
+                if (query.Cursor is not null)
+                {
+                    parameters.Time(DateTimeOffset.FromUnixTimeMilliseconds(at)).Id(TryParse(id) ?? Guid.Empty);
+                }
+                parameters.Number(query.Limit + 1);
+            },
+            RunReader.RunsAsync,
+            cancellationToken
+        );
+        if (rows.Count <= query.Limit)
+        {
+            return new RunPage(rows, Next: null);
+        }
+        var last = rows[query.Limit - 1];
+        return new RunPage(rows[..query.Limit], LedgerRules.Cursor(last.ScheduledAt, last.Id));
+    }
+
+    public async ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckLimit(limit, 10_000);
+        return await _database.CallAsync(
+            batch => batch.Add(_queries.OpenRuns).Text(_group).Number(limit),
+            RunReader.RunsAsync,
+            cancellationToken
+        );
+    }
+
+    public async ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
+        string job,
+        string trigger,
+        DateTimeOffset after,
+        DateTimeOffset until,
+        CancellationToken cancellationToken
+    ) =>
+        await _database.CallAsync(
+            batch => batch.Add(_queries.Occurrences).Text(_group).Text(job).Text(trigger).Time(after).Time(until),
+            RunReader.OccurrencesAsync,
+            cancellationToken
+        );
+
+    public async ValueTask<RecordedOccurrence?> LastOccurrenceAsync(
+        string job,
+        string trigger,
+        DateTimeOffset until,
+        CancellationToken cancellationToken
+    )
+    {
+        var found = await _database.CallAsync(
+            batch => batch.Add(_queries.LastOccurrence).Text(_group).Text(job).Text(trigger).Time(until),
+            RunReader.OccurrencesAsync,
+            cancellationToken
+        );
+        return found is [var run] ? run : null;
+    }
+
+    public async ValueTask RecordOverlappedAsync(
+        IReadOnlyList<Occurrence> occurrences,
+        LockKey lockKey,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(occurrences);
+        if (occurrences.Count == 0)
+        {
+            return;
+        }
+        // In the order in which every replica has them.
+        Occurrence[] rows =
+        [
+            .. occurrences
+                .OrderBy(o => o.Job, StringComparer.Ordinal)
+                .ThenBy(o => o.Trigger, StringComparer.Ordinal)
+                .ThenBy(o => o.ScheduledAt),
+        ];
+        await _database.WriteAsync(
+            batch =>
+            {
+                batch.Add(_queries.Durable);
+                batch
+                    .Add(_queries.InsertOverlapped)
+                    .Text(_group)
+                    .Ids([.. rows.Select(_ => LedgerRules.NewId(now))])
+                    .Texts([.. rows.Select(o => o.Job)])
+                    .Texts([.. rows.Select(o => o.Trigger)])
+                    .TimeList([.. rows.Select(o => (DateTime?)Times.Of(o.ScheduledAt))])
+                    .Text(lockKey.Value)
+                    .Time(now);
+            },
+            cancellationToken
+        );
+    }
+
+    public ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckLimit(limit, 10_000);
+        return _database.CallAsync(
+            batch =>
+            {
+                batch.Add(_queries.PruneFences).Text(_group).Time(finishedBefore - FencesStay).Number(limit);
+                batch.Add(_queries.PruneRuns).Text(_group).Id(FirstIdOf(finishedBefore)).Time(finishedBefore).Number(limit);
+            },
+            static async reader =>
+            {
+                await reader.ReadAsync();
+                return (int)reader.GetInt64(0);
+            },
+            cancellationToken
+        );
+    }
+
+    /// <summary>The id of a run as the table has it; none for a text that no run can have.</summary>
+    internal static Guid? TryParse(string? id) => Guid.TryParseExact(id, "N", out var parsed) && parsed.ToString("N") == id ? parsed : null;
+
+    // Ids begin with the milliseconds of their time (RFC 9562, version 7).
+    private static Guid FirstIdOf(DateTimeOffset time) =>
+        Guid.ParseExact(string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, time.ToUnixTimeMilliseconds()):x12}{0:x20}"), "N");
+}

@@ -1,0 +1,142 @@
+namespace Scheduler.Postgres.State;
+
+/// <summary>The statements of the run ledger on one schema. Immutable and thread-safe.</summary>
+internal sealed class RunQueries(StatePlace place)
+{
+    private const string OfTrigger = "r.group_name = $1 AND r.job = $2 AND r.trigger_name = $3 AND r.kind = 'scheduled'";
+
+    private static readonly string Columns = RunReader.Columns("r.");
+
+    private readonly string _runs = $"{place.Quoted}.runs";
+
+    /// <summary>A group of claims of occurrences: one row for each, in the order of the arrays.</summary>
+    public string ClaimOccurrences { get; } =
+        $"""
+            SELECT c.answer, c.newest, c.held_by, {RunReader.Columns("(c.run).")}
+            FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data)
+            CROSS JOIN LATERAL {place.Quoted}.claim_occurrence($1, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica,
+              q.now, q.data) AS c
+            """;
+
+    /// <summary>A claim of a run's next attempt.</summary>
+    public string ClaimRun { get; } =
+        $"""
+            SELECT c.answer, c.newest, c.held_by, {RunReader.Columns("(c.run).")}
+            FROM {place.Quoted}.claim_run($1, $2, $3, $4, $5, $6, $7, $8) AS c
+            """;
+
+    /// <summary>A group of completions: whether each is accepted, in the order of the arrays.</summary>
+    public string CompleteRuns { get; } =
+        $"""
+            SELECT {place.Quoted}.complete_run($1, q.id, q.attempt, q.token, q.outcome, q.state, q.failures, q.now, q.next, q.error)
+            FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS q (id, attempt, token, outcome, state, failures, now, next, error)
+            """;
+
+    /// <summary>Makes the commit of the statements behind it wait for the disk.</summary>
+    public string Durable { get; } = $"SELECT {place.Quoted}.durable()";
+
+    public string InsertRequest { get; } =
+        $"""
+            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, request_key)
+            VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING
+            """;
+
+    /// <summary>The run of a request: by its own id, or by the key of an earlier one.</summary>
+    public string FindRequested { get; } =
+        $"""
+            SELECT {Columns} FROM {place.Quoted}.runs r WHERE r.group_name = $1 AND r.id = $2
+            UNION ALL
+            SELECT {Columns} FROM {place.Quoted}.runs r WHERE r.group_name = $1 AND r.job = $3 AND r.request_key = $4 AND r.id <> $2
+            """;
+
+    public string InsertOverlapped { get; } =
+        $"""
+            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, finished_at)
+            SELECT $1, q.id, q.job, q.trigger_name, 'scheduled', q.scheduled_at, $6, 'overlapped', 0, $7
+            FROM unnest($2, $3, $4, $5) AS q (id, job, trigger_name, scheduled_at)
+            ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
+            """;
+
+    public string Find => WithAttempts($"SELECT {Columns} FROM {_runs} r WHERE r.group_name = $1 AND r.id = $2");
+
+    public string OpenRuns =>
+        $"SELECT {Columns} FROM {_runs} r WHERE r.group_name = $1 AND r.{RunReader.IsOpen} ORDER BY r.scheduled_at, r.id LIMIT $2";
+
+    /// <summary>
+    /// The rows that tell about a range of a trigger's occurrences. Each half has an index of its own; one condition with OR would read
+    /// the whole history of the trigger, and this is asked once a second.
+    /// </summary>
+    public string Occurrences =>
+        WithAttempts(
+            $"""
+            SELECT {Columns} FROM {_runs} r WHERE {OfTrigger} AND r.scheduled_at > $4 AND r.scheduled_at <= $5
+            UNION ALL
+            SELECT {Columns} FROM {_runs} r WHERE {OfTrigger} AND r.finished_at >= $4 AND r.scheduled_at <= least($4, $5)
+            """
+        );
+
+    public string LastOccurrence =>
+        WithAttempts(
+            $"""
+            SELECT {Columns} FROM {_runs} r WHERE {OfTrigger} AND r.scheduled_at <= $4 AND r.state <> 'overlapped'
+            ORDER BY r.scheduled_at DESC LIMIT 1
+            """
+        );
+
+    /// <summary>
+    /// Deletes old runs, but no row of an occurrence that the reconciler may still look for: without its row it would run again. Ids sort
+    /// by creation, and nothing ends before it is created, so the oldest stand first in the primary key.
+    /// </summary>
+    public string PruneRuns { get; } =
+        $"""
+            WITH old AS (
+              SELECT r.group_name, r.id FROM {place.Quoted}.runs r
+              WHERE r.group_name = $1 AND r.id < $2 AND r.finished_at < $3 AND NOT (r.{RunReader.IsOpen})
+                AND (r.kind <> 'scheduled' OR r.scheduled_at <= coalesce((
+                  SELECT s.settled_until FROM {place.Quoted}.schedules s
+                  WHERE s.group_name = r.group_name AND s.job = r.job AND s.trigger_name = r.trigger_name
+                  ORDER BY s.since DESC, s.seq DESC LIMIT 1), r.scheduled_at))
+              ORDER BY r.id LIMIT $4 FOR UPDATE OF r SKIP LOCKED),
+            gone AS (
+              DELETE FROM {place.Quoted}.runs d USING old WHERE d.group_name = old.group_name AND d.id = old.id RETURNING 1)
+            SELECT count(*) FROM gone
+            """;
+
+    /// <summary>Deletes fences that nobody raised for long; a claim that raises one meanwhile is passed over.</summary>
+    public string PruneFences { get; } =
+        $"""
+            DELETE FROM {place.Quoted}.fences d USING (
+              SELECT f.group_name, f.resource FROM {place.Quoted}.fences f
+              WHERE f.group_name = $1 AND f.raised_at < $2 AND NOT EXISTS (
+                SELECT 1 FROM {place.Quoted}.runs r WHERE r.group_name = f.group_name AND r.lock_key = f.resource AND r.{RunReader.IsOpen})
+              LIMIT $3 FOR UPDATE OF f SKIP LOCKED) old
+            WHERE d.group_name = old.group_name AND d.resource = old.resource
+            """;
+
+    /// <summary>A page of runs, newest first; $1 is the group, the last parameter the number of rows.</summary>
+    public string List(bool ofJob, bool inState, bool goesOn)
+    {
+        var next = 2;
+        var conditions = new List<string> { "r.group_name = $1" };
+        if (ofJob)
+        {
+            conditions.Add($"r.job = ${next++}");
+        }
+        if (inState)
+        {
+            conditions.Add($"r.state = ${next++}");
+        }
+        if (goesOn)
+        {
+            conditions.Add($"(r.scheduled_at, r.id) < (${next++}, ${next++})");
+        }
+        return $"SELECT {Columns} FROM {_runs} r WHERE {string.Join(" AND ", conditions)} ORDER BY r.scheduled_at DESC, r.id DESC LIMIT ${next}";
+    }
+
+    private string WithAttempts(string select) =>
+        $"""
+            SELECT {Columns}, a.attempt, a.token, a.replica, a.started_at, a.ended_at, a.outcome
+            FROM ({select}) r LEFT JOIN {place.Quoted}.run_attempts a ON a.group_name = $1 AND a.run_id = r.id
+            ORDER BY r.scheduled_at, r.id, a.attempt
+            """;
+}

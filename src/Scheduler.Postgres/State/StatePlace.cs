@@ -1,0 +1,139 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Npgsql;
+
+namespace Scheduler.Postgres.State;
+
+/// <summary>Which database and schema, and how its sessions are set up. Immutable and thread-safe.</summary>
+internal sealed partial class StatePlace
+{
+    private const string Example = "for example 'Host=db.internal;Database=shop;Username=scheduler;Password=…'";
+    private readonly NpgsqlConnectionStringBuilder _given;
+
+    /// <summary>Reads the connection string; connects to nothing.</summary>
+    /// <exception cref="ArgumentException">It is none, or the schema's name is not allowed; the message does not show it.</exception>
+    public StatePlace(string connectionString, string schema)
+    {
+        if (Problem(connectionString) is { } problem)
+        {
+            throw new ArgumentException($"The connection string of the State (not shown here) {problem}", nameof(connectionString));
+        }
+        if (SchemaProblem(schema) is { } notAllowed)
+        {
+            throw new ArgumentException($"The schema of the State is '{schema}'; {notAllowed}", nameof(schema));
+        }
+        _given = new NpgsqlConnectionStringBuilder(connectionString);
+        Schema = schema;
+        Endpoint = string.Create(CultureInfo.InvariantCulture, $"{_given.Host}:{_given.Port}");
+        Database = _given.Database ?? _given.Username ?? "(the user's)";
+        Name = $"PostgreSQL at {Endpoint}, database '{Database}', schema '{schema}'";
+    }
+
+    /// <summary>The schema's name; quoted it is <see cref="Quoted"/>.</summary>
+    public string Schema { get; }
+
+    public string Quoted => $"\"{Schema}\"";
+
+    /// <summary>Host and port.</summary>
+    public string Endpoint { get; }
+
+    public string Database { get; }
+
+    /// <summary>The user, where the connection string names one.</summary>
+    public string? Username => _given.Username;
+
+    /// <summary>Host, port, database and schema, for messages; no secret.</summary>
+    public string Name { get; }
+
+    /// <summary>What is wrong with a connection string, without showing it.</summary>
+    public static string? Problem(string? connectionString)
+    {
+        if (string.IsNullOrWhiteSpace(connectionString))
+        {
+            return $"is empty; write one of Npgsql, {Example}.";
+        }
+        try
+        {
+            var builder = new NpgsqlConnectionStringBuilder(connectionString);
+            if (string.IsNullOrWhiteSpace(builder.Host))
+            {
+                return $"names no host; write one of Npgsql, {Example}.";
+            }
+            return builder.Host.Contains(',', StringComparison.Ordinal)
+                ? "names several hosts; name one address that always leads to the primary."
+                : null;
+        }
+        // The driver's message may quote the text; a wrong value shows as one of several types.
+        catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException)
+        {
+            return $"is no connection string of Npgsql (an unknown keyword, or a value that is not allowed); write one, {Example}.";
+        }
+    }
+
+    /// <summary>What is wrong with a name for the schema.</summary>
+    public static string? SchemaProblem(string? schema) =>
+        schema is not null && PlainIdentifier().IsMatch(schema)
+            ? null
+            : "allowed is 1 to 63 of lower-case letters, digits and '_', not beginning with a digit or 'pg_', and not information_schema.";
+
+    /// <summary>Makes the pool of connections.</summary>
+    /// <param name="limit">The time after which the server ends a statement; 5 s at least.</param>
+    /// <param name="lockLimit">How long a statement may wait for a row that another session has locked.</param>
+    /// <param name="pool">How many connections at most.</param>
+    /// <param name="startupOptions">Whether sessions get their limits at their start; a transaction-pooling proxy refuses that.</param>
+    public NpgsqlDataSource CreateSource(TimeSpan limit, TimeSpan lockLimit, int pool, bool startupOptions)
+    {
+        var seconds = Math.Max(1, (int)Math.Ceiling(limit.TotalSeconds));
+        var settings = new NpgsqlConnectionStringBuilder(_given.ConnectionString)
+        {
+            Pooling = true,
+            MinPoolSize = 0,
+            MaxPoolSize = pool,
+            // Nothing is kept in a session, and a proxy gives another one for each transaction.
+            NoResetOnClose = true,
+            MaxAutoPrepare = 0,
+            Multiplexing = false,
+            Enlist = false,
+            PersistSecurityInfo = false,
+            IncludeErrorDetail = false,
+            LogParameters = false,
+            Timeout = Math.Min(_given.ContainsKey("Timeout") ? Math.Max(1, _given.Timeout) : seconds, seconds),
+            // Calls are bounded by their callers and by the server. The driver's own limit would send a cancellation over a second
+            // connection and wait for it without a bound when the server is frozen.
+            CommandTimeout = 0,
+            TcpKeepAlive = true,
+            TcpKeepAliveTime = 5,
+            TcpKeepAliveInterval = 2,
+        };
+        settings.ApplicationName ??= "scheduler";
+        if (!_given.ContainsKey("GSS Encryption Mode"))
+        {
+            settings.GssEncryptionMode = GssEncryptionMode.Disable;
+        }
+        if (startupOptions)
+        {
+            settings.Options = string.Join(' ', ((string[])[settings.Options ?? "", .. Limits(limit, lockLimit).Select(Option)])).Trim();
+        }
+        return new NpgsqlDataSourceBuilder(settings.ConnectionString).Build();
+    }
+
+    /// <summary>The limits of a session, as settings of the server.</summary>
+    public static IEnumerable<(string Name, string Value)> Limits(TimeSpan limit, TimeSpan lockLimit) =>
+        [
+            ("statement_timeout", Milliseconds(limit)),
+            ("lock_timeout", Milliseconds(lockLimit)),
+            ("idle_in_transaction_session_timeout", Milliseconds(limit * 2)),
+            ("tcp_user_timeout", Milliseconds(limit * 2)),
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "5"),
+        ];
+
+    /// <summary>A time as the server's settings take it.</summary>
+    public static string Milliseconds(TimeSpan time) => ((long)time.TotalMilliseconds).ToString(CultureInfo.InvariantCulture);
+
+    private static string Option((string Name, string Value) limit) => $"-c {limit.Name}={limit.Value}";
+
+    [GeneratedRegex("^(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,62}\\z", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1_000)]
+    private static partial Regex PlainIdentifier();
+}

@@ -1,0 +1,26 @@
+using Microsoft.Extensions.Logging;
+
+namespace Scheduler.Postgres.Telemetry;
+
+/// <summary>Events 2200 to 2299: PostgreSQL.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(2200, LogLevel.Information, "The schema of the State in {Place} went from version {From} to {To} (0: it was new)")]
+    public static partial void Migrated(ILogger logger, string place, int from, int to);
+
+    [LoggerMessage(2201, LogLevel.Warning, "The State in {Place} gives Level.Efficiency only: {Reason}")]
+    public static partial void Weak(ILogger logger, string place, string reason);
+
+    [LoggerMessage(
+        2202,
+        LogLevel.Information,
+        "{Place} takes no start-up options, as a transaction-pooling proxy: its time limits are set within each transaction"
+    )]
+    public static partial void NoStartupOptions(ILogger logger, string place);
+
+    [LoggerMessage(2203, LogLevel.Warning, "A call to {Place} is tried again: {Reason}")]
+    public static partial void Retried(ILogger logger, string place, string reason);
+
+    [LoggerMessage(2204, LogLevel.Warning, "{Count} grouped calls to {Place} failed together and are sent one by one: {Reason}")]
+    public static partial void GroupSplit(ILogger logger, int count, string place, string reason);
+}
