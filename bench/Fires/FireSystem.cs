@@ -2,6 +2,7 @@ using Quartz;
 using Scheduler.Bench.Floors;
 using Scheduler.Bench.Harness;
 using Scheduler.Jobs;
+using Scheduler.Postgres.State;
 using Scheduler.Redis;
 using Scheduler.Sqlite.Leases;
 using Scheduler.Sqlite.State;
@@ -54,27 +55,24 @@ internal static class FireSystems
     public static IReadOnlyList<FireSystem> Ours { get; } =
     [
         new(
-            "redis+sqlite",
-            (quartz, place) =>
-                SingleInstance(
-                    quartz,
-                    place,
-                    l => l.UseRedis(place.Redis).UseSqliteState($"Data Source={Path.Combine(place.Folder, "state.db")}")
-                )
+            "redis+postgres",
+            (quartz, place) => SingleInstance(quartz, place, l => l.UseRedis(place.Redis).UsePostgresState(place.Postgres))
         )
         {
             BesideBest = BesideBest,
             BesideDefault = BesideDefault,
         },
         new(
+            "redis+sqlite",
+            (quartz, place) => SingleInstance(quartz, place, l => l.UseRedis(place.Redis).UseSqliteState(StateFile(place)))
+        ),
+        new(
             "sqlite",
             (quartz, place) =>
                 SingleInstance(
                     quartz,
                     place,
-                    l =>
-                        l.UseSqliteLocks($"Data Source={Path.Combine(place.Folder, "locks.db")}")
-                            .UseSqliteState($"Data Source={Path.Combine(place.Folder, "state.db")}")
+                    l => l.UseSqliteLocks($"Data Source={Path.Combine(place.Folder, "locks.db")}").UseSqliteState(StateFile(place))
                 )
         )
         {
@@ -100,6 +98,8 @@ internal static class FireSystems
     public static FireSystem Alone { get; } = new("plain Quartz in one process", (quartz, _) => quartz.UseDefaultThreadPool(Slots));
 
     public static FireSystem Named(string name) => ((FireSystem[])[.. Ours, ClusterDefault, ClusterBest, Alone]).First(s => s.Name == name);
+
+    private static string StateFile(FirePlace place) => $"Data Source={Path.Combine(place.Folder, "state.db")}";
 
     private static void SingleInstance(IQuartzBuilder quartz, FirePlace place, Action<SingleInstanceBuilder> backends)
     {

@@ -1,9 +1,12 @@
 using System.Data.Common;
+using Npgsql;
 using Scheduler.Bench.Floors;
 using Scheduler.Bench.Harness;
 using Scheduler.Hosting;
+using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Sqlite.State;
+using Scheduler.Testing.Servers;
 
 namespace Scheduler.Bench.Ledger;
 
@@ -42,7 +45,24 @@ internal static class LedgerStores
             "WAL, synchronous=FULL",
             OneWriter: true
         ),
+        new("postgres", PostgresAsync, (connection, context) => new PostgresState(context, connection), "fsync and synchronous_commit on"),
     ];
+
+    private static async Task<LedgerPlace> PostgresAsync(Report report)
+    {
+        var server = await PostgresServer.StartAsync("max_connections=300");
+        report.Version("PostgreSQL server", await server.AskAsync<string>("SHOW server_version"));
+        report.Version("PostgreSQL fsync", await server.AskAsync<string>("SHOW fsync"));
+        var database = await server.CreateDatabaseAsync();
+        return new LedgerPlace(database, OpenRaw, server.DisposeAsync);
+
+        DbConnection OpenRaw()
+        {
+            var connection = new NpgsqlConnection(database);
+            connection.Open();
+            return connection;
+        }
+    }
 
     private static LedgerPlace Sqlite()
     {

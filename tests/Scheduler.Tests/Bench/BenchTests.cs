@@ -70,11 +70,11 @@ public sealed class BenchTests
         );
 
     [Fact]
-    public Task The_ledger_is_measured_beside_its_floor() => MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles });
+    public Task The_ledger_is_measured_beside_its_floor() => MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles, ["postgres"] = Cycles });
 
     [Fact]
     public Task Fires_are_measured_beside_the_cluster_of_Quartz() =>
-        MeasuresAsync("fires", new(StringComparer.Ordinal) { ["redis+sqlite"] = Fires, ["sqlite"] = Fires });
+        MeasuresAsync("fires", new(StringComparer.Ordinal) { ["redis+postgres"] = Fires, ["redis+sqlite"] = Fires, ["sqlite"] = Fires });
 
     [Theory]
     [InlineData("allowed: locks, ledger, fires")]
