@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using StackExchange.Redis;
 
 namespace Scheduler.Bench.Floors;
@@ -15,7 +16,7 @@ internal sealed class RawRedis : IRawLock
     private readonly ConnectionMultiplexer _connection;
     private readonly IDatabase _redis;
     private readonly CancellationTokenSource _ended = new();
-    private Task _life = Task.CompletedTask;
+    private readonly ConcurrentBag<Task> _lives = [];
 
     /// <param name="address">One or several addresses separated by ';'; the floor is one node.</param>
     public RawRedis(string address)
@@ -39,7 +40,7 @@ internal sealed class RawRedis : IRawLock
         {
             return false;
         }
-        _life = RenewForEverAsync();
+        _lives.Add(RenewForEverAsync());
         return true;
 
         async Task RenewForEverAsync()
@@ -55,7 +56,7 @@ internal sealed class RawRedis : IRawLock
     public async ValueTask DisposeAsync()
     {
         await _ended.CancelAsync();
-        await _life;
+        await Task.WhenAll(_lives);
         _ended.Dispose();
         _connection.Dispose();
     }

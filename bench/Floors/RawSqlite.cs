@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Data.Sqlite;
 
 namespace Scheduler.Bench.Floors;
@@ -16,7 +17,7 @@ internal sealed class RawSqlite : IRawLock, IRawHandOff
     private readonly SemaphoreSlim _one = new(1, 1);
     private readonly string _folder;
     private readonly long _me;
-    private FileStream? _life;
+    private readonly ConcurrentBag<FileStream> _lives = [];
 
     static RawSqlite() => SQLitePCL.Batteries_V2.Init();
 
@@ -101,7 +102,7 @@ internal sealed class RawSqlite : IRawLock, IRawHandOff
     {
         try
         {
-            _life = new FileStream(Path.Combine(_folder, $"{key}.life"), FileMode.OpenOrCreate, FileAccess.Write, FileShare.None);
+            _lives.Add(new FileStream(Path.Combine(_folder, $"{key}.life"), FileMode.OpenOrCreate, FileAccess.Write, FileShare.None));
             return new(true);
         }
         catch (IOException)
@@ -129,9 +130,9 @@ internal sealed class RawSqlite : IRawLock, IRawHandOff
 
     public async ValueTask DisposeAsync()
     {
-        if (_life is not null)
+        foreach (var life in _lives)
         {
-            await _life.DisposeAsync();
+            await life.DisposeAsync();
         }
         await _take.DisposeAsync();
         await _free.DisposeAsync();

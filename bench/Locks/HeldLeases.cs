@@ -26,7 +26,7 @@ internal static class HeldLeases
 
         async Task<IReadOnlyList<Reading>> RoundAsync(bool ours)
         {
-            await using var child = Child.Start(ChildCommand, store.Name, address, $"held-{group++}", ours, plan.Quick ? 4 : 30);
+            await using var child = Child.Start(ChildCommand, store.Name, address, $"held-{group++}", ours, plan.Quick ? 3.5 : 30);
             var held = await child.ResultAsync<Held>();
             if (held.Lost > 0)
             {

@@ -21,6 +21,7 @@ internal static class TakeOver
     public static async Task MeasureAsync(Plan plan, LockStore store, string address, Section section)
     {
         await using var provider = await Replica.OpenAsync(store, address, "take-over", Lease);
+        await using var raw = store.OpenFloor(address);
         var (ours, floor) = (new List<double>(), new List<double>());
         var kills = plan.Quick ? 5 : 20;
         for (var first = 0; first < kills; first += AtOnce)
@@ -46,17 +47,16 @@ internal static class TakeOver
             }
             await child.KillAsync();
             var killed = Stopwatch.GetTimestamp();
-            var raw = RawAsync(number, killed);
+            var floorTakes = RawAsync(number, killed);
             var lease = (await waiting).Granted();
             var taken = Stopwatch.GetElapsedTime(killed);
             await lease.ReleaseAsync();
-            return (taken, await raw);
+            return (taken, await floorTakes);
         }
 
         async Task<TimeSpan> RawAsync(int number, long killed)
         {
-            await using var floorLock = store.OpenFloor(address);
-            while (!await floorLock.TakeForLifeAsync(RawKey($"holder-{number}"), Lease))
+            while (!await raw.TakeForLifeAsync(RawKey($"holder-{number}"), Lease))
             {
                 await Task.Delay(Poll, TimeProvider.System);
             }
@@ -77,7 +77,7 @@ internal static class TakeOver
             throw new InvalidOperationException($"The hand-written lock of {key} is not free.");
         }
         Console.WriteLine("held");
-        await Console.In.ReadLineAsync();
+        await Child.HearAsync();
     }
 
     private static string RawKey(string key) => $"raw-{key}";
