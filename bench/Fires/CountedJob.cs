@@ -22,6 +22,7 @@ internal sealed class CountedJob(FireLog log) : IJob
         log.Add(context);
         if (context.MergedJobDataMap.GetBoolean("blocks"))
         {
+            await log.MaySpeak.Task;
             var again = context.Recovering || context.FindRun() is { Attempt: > 1 };
             Console.WriteLine(again ? FireReplica.TakenOver : FireReplica.Running);
             await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken)
@@ -37,6 +38,9 @@ internal sealed class FireLog
     private readonly ConcurrentQueue<Fired> _fired = new();
 
     public int Count => _fired.Count;
+
+    /// <summary>Set when the start of this process has been answered: a first fire may be quicker than that.</summary>
+    public TaskCompletionSource MaySpeak { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public IReadOnlyCollection<Fired> All => _fired;
 

@@ -32,13 +32,14 @@ internal static class FireReplica
         using var host = Build(system, setting.Workload, setting.Place, withJobs: !system.StoresTriggers);
         var log = host.Services.GetRequiredService<FireLog>();
         Console.WriteLine("ready");
-        while (await Console.In.ReadLineAsync() is { } line)
+        while (await Child.HearAsync() is { } line)
         {
             switch (line)
             {
                 case "go":
                     await host.StartAsync();
                     Console.WriteLine("started");
+                    log.MaySpeak.SetResult();
                     break;
                 case "count":
                     Console.WriteLine(log.Count);

@@ -62,6 +62,13 @@ internal sealed class Child : IAsyncDisposable
         await _process.StandardInput.FlushAsync();
     }
 
+    /// <summary>
+    /// In the child: the next line that it is told; <see langword="null"/> when its parent is gone. Waits on a thread of its own,
+    /// because the console's reader blocks, and a thread of the pool would be missing in what is measured.
+    /// </summary>
+    public static Task<string?> HearAsync() =>
+        Task.Factory.StartNew(Console.In.ReadLine, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
     /// <summary>SIGKILL; returns when it is gone.</summary>
     public async Task KillAsync()
     {

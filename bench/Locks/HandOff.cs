@@ -69,7 +69,7 @@ internal static class HandOff
     private static async Task<long> BeginAsync(double seconds)
     {
         Console.WriteLine("ready");
-        await Console.In.ReadLineAsync();
+        await Child.HearAsync();
         return BootTimeProvider.Instance.GetTimestamp() + (long)(seconds * 1e9);
     }
 

@@ -77,7 +77,7 @@ internal static class TakeOver
             throw new InvalidOperationException($"The hand-written lock of {key} is not free.");
         }
         Console.WriteLine("held");
-        await Console.In.ReadLineAsync();
+        await Child.HearAsync();
     }
 
     private static string RawKey(string key) => $"raw-{key}";
