@@ -19,6 +19,9 @@ internal static class Repository
     public static IReadOnlyList<Assembly> Product { get; } =
     [.. Libraries, .. ((string[])["scheduler", "Payments.Jobs"]).Select(Assembly.Load)];
 
+    /// <summary>The program that measures; not shipped.</summary>
+    public static Assembly Bench { get; } = Assembly.Load("Scheduler.Bench");
+
     /// <summary>The files below some folders of the repository, without what builds leave there.</summary>
     public static IEnumerable<string> Files(string pattern, params string[] folders) =>
         folders

@@ -1,0 +1,146 @@
+using Scheduler.Bench.Floors;
+using Scheduler.Bench.Harness;
+using Scheduler.Hosting;
+using Scheduler.Locking;
+using Scheduler.Locking.InMemory;
+using Scheduler.Redis;
+using Scheduler.Sqlite.Leases;
+using Scheduler.Testing.Servers;
+
+namespace Scheduler.Bench.Locks;
+
+/// <summary>A running place for locks.</summary>
+/// <param name="Address">What other processes reach it by.</param>
+/// <param name="Stop">Ends it.</param>
+internal sealed record LockPlace(string Address, Func<ValueTask> Stop) : IAsyncDisposable
+{
+    public ValueTask DisposeAsync() => Stop();
+}
+
+/// <summary>One lock store that can be measured, and the hand-written code beside it.</summary>
+internal sealed record LockStore
+{
+    /// <summary>Its name in the configuration.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Starts servers or makes a folder.</summary>
+    public required Func<Report, Task<LockPlace>> StartAsync { get; init; }
+
+    /// <summary>Opens the product's store at an address.</summary>
+    public required Func<string, BackendContext, ILeaseStore> Open { get; init; }
+
+    /// <summary>Opens the hand-written lock at the same address.</summary>
+    public required Func<string, IRawLock> OpenFloor { get; init; }
+
+    /// <summary>What the hand-written lock is.</summary>
+    public required string Floor { get; init; }
+
+    /// <summary>Opens one side (0 or 1) of the hand-written hand-off; none where processes do not share the store.</summary>
+    public Func<string, int, IRawHandOff>? OpenHandOff { get; init; }
+
+    /// <summary>What the hand-written hand-off is.</summary>
+    public string? HandOffFloor { get; init; }
+
+    /// <summary>The hand-written lock that ends with its process.</summary>
+    public string? TakeOverFloor { get; init; }
+
+    /// <summary>What rows are meant to reach.</summary>
+    public IReadOnlyDictionary<string, Goal> Goals { get; init; } = new Dictionary<string, Goal>(StringComparer.Ordinal);
+}
+
+/// <summary>All lock stores that can be measured: a further one is one entry.</summary>
+internal static class LockStores
+{
+    private const string RedisFloor = "SET NX PX and compare-and-delete by script";
+
+    // The goals of held leases are those of every store over a network or a file.
+    private static readonly (string, Goal)[] Held = [("CPU of the process", Goal.AtMost(0.06)), ("retained for a lease", Goal.AtMost(400))];
+
+    private static readonly InMemoryLeaseServer Memory = new();
+
+    public static IReadOnlyList<LockStore> All { get; } =
+    [
+        new()
+        {
+            Name = "memory",
+            StartAsync = _ => Task.FromResult(new LockPlace("memory", () => ValueTask.CompletedTask)),
+            Open = (_, context) => new InMemoryLeaseStore(Memory, context.Group),
+            OpenFloor = _ => new RawMemory(),
+            Floor = "a ConcurrentDictionary",
+            Goals = Goals(Held),
+        },
+        new()
+        {
+            Name = "sqlite",
+            StartAsync = _ => Task.FromResult(Folder()),
+            Open = (folder, context) => new SqliteLeaseStore(context, $"Data Source={Path.Combine(folder, "locks.db")}"),
+            OpenFloor = folder => new RawSqlite(folder),
+            Floor = "a row inserted and deleted, WAL, synchronous=NORMAL",
+            OpenHandOff = (folder, me) => new RawSqlite(folder, me),
+            HandOffFloor = "a row that names whose turn it is, polled each ms by two processes",
+            TakeOverFloor = "a file locked by the operating system, tried each 10 ms",
+            Goals = Goals([.. Held, ("after kill -9: worst", Goal.AtMost(0.5))]),
+        },
+        new()
+        {
+            Name = "redis",
+            StartAsync = report => RedisAsync(report, nodes: 1),
+            Open = (address, context) => new RedisLeaseStore(address, context),
+            OpenFloor = address => new RawRedis(address),
+            Floor = RedisFloor,
+            OpenHandOff = (address, me) => new RedisHandOff(address, me),
+            HandOffFloor = "delete and publish, heard by the other of two processes, SET NX",
+            TakeOverFloor = "SET NX PX renewed each third of it, tried each 10 ms",
+            Goals = Goals([
+                .. Held,
+                ("one after another: cycles", Goal.RatioAtLeast(0.9)),
+                ("256 at once: cycles", Goal.RatioAtLeast(1.5)),
+                ("gap p50", Goal.RatioAtMost(2)),
+                ("share of a task, largest / smallest", Goal.AtMost(3)),
+                ("after kill -9: worst", Goal.AtMost(TakeOver.Lease.TotalSeconds + 0.5)),
+            ]),
+        },
+    ];
+
+    public static LockStore Named(string name) => All.First(s => s.Name == name);
+
+    /// <summary>Independent Redis servers of their own, nothing kept on disk; the address names all of them.</summary>
+    public static async Task<LockPlace> RedisAsync(Report? report, int nodes)
+    {
+        var servers = new List<RedisServer>();
+        for (var i = 0; i < nodes; i++)
+        {
+            servers.Add(await RedisServer.StartAsync());
+        }
+        var version = (await servers[0].CommandAsync("INFO", "server"))
+            .Split('\n')
+            .First(l => l.StartsWith("redis_version:", StringComparison.Ordinal));
+        report?.Version("Redis server", version["redis_version:".Length..].Trim());
+        return new LockPlace(
+            string.Join(';', servers.Select(s => s.ConnectionString)),
+            async () =>
+            {
+                foreach (var server in servers)
+                {
+                    await server.DisposeAsync();
+                }
+            }
+        );
+    }
+
+    private static LockPlace Folder()
+    {
+        var folder = Directory.CreateTempSubdirectory("scheduler-bench-");
+        return new LockPlace(
+            folder.FullName,
+            () =>
+            {
+                folder.Delete(recursive: true);
+                return ValueTask.CompletedTask;
+            }
+        );
+    }
+
+    private static Dictionary<string, Goal> Goals(IEnumerable<(string Row, Goal Goal)> goals) =>
+        goals.ToDictionary(g => g.Row, g => g.Goal, StringComparer.Ordinal);
+}

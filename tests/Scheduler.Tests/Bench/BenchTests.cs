@@ -1,0 +1,194 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace Scheduler.Tests.Bench;
+
+/// <summary>
+/// The benchmark as a real process, in its short form: it measures every row, finds nothing lost or doubled, and writes down where it
+/// ran. Its times are not looked at.
+/// </summary>
+[Collection(Alone)]
+public sealed class BenchTests
+{
+    /// <summary>Runs while no other test does: on a starved machine fires come so late that the next ones overlap them.</summary>
+    [CollectionDefinition(Alone, DisableParallelization = true)]
+    public sealed class RunsAlone;
+
+    private const string Alone = "benchmark";
+
+    private static readonly TimeSpan Bound = TimeSpan.FromMinutes(4);
+
+    private static readonly string[] Cycles =
+    [
+        "one after another: cycles",
+        "one after another: p50",
+        "one after another: p99",
+        "64 at once: cycles",
+        "64 at once: p50",
+        "64 at once: p99",
+    ];
+
+    private static readonly string[] Locks =
+    [
+        .. Cycles,
+        "256 at once: cycles",
+        "256 at once: p50",
+        "256 at once: p99",
+        "CPU of the process",
+        "retained for a lease",
+        "lost",
+    ];
+
+    private static readonly string[] BetweenProcesses =
+    [
+        "gap p50",
+        "gap p99",
+        "worst wait",
+        "share of a task, largest / smallest",
+        "after kill -9: p50",
+        "after kill -9: worst",
+    ];
+
+    private static readonly string[] Fires =
+    [
+        "2 processes: fires",
+        "2 processes: lateness p50",
+        "2 processes: lateness p99",
+        "2 processes: SQL statements and Redis calls for a fire",
+        "2 processes: of these Redis",
+        "2 processes: take-over after kill -9",
+        "2 processes: added p50",
+        "2 processes: added p99",
+    ];
+
+    // What stands alone because nothing hand-written could do it, or because it is a part of the row above it.
+    private static readonly string[] WithoutFloor = ["lost", "share of a task, largest / smallest", "2 processes: of these Redis"];
+
+    [Fact]
+    public Task Locks_are_measured_beside_their_floors() =>
+        MeasuresAsync(
+            "locks",
+            new(StringComparer.Ordinal)
+            {
+                ["memory"] = Locks,
+                ["sqlite"] = [.. Locks, .. BetweenProcesses],
+                ["redis"] = [.. Locks, .. BetweenProcesses],
+            }
+        );
+
+    [Fact]
+    public Task The_ledger_is_measured_beside_its_floor() => MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles, ["postgres"] = Cycles });
+
+    [Fact]
+    public Task Fires_are_measured_beside_the_cluster_of_Quartz() =>
+        MeasuresAsync("fires", new(StringComparer.Ordinal) { ["redis+postgres"] = Fires, ["redis+sqlite"] = Fires, ["sqlite"] = Fires });
+
+    [Theory]
+    [InlineData("allowed: locks, ledger, fires")]
+    [InlineData("allowed: locks, ledger, fires", "unlocks")]
+    [InlineData("allowed: memory, sqlite, redis", "locks", "--store", "paper")]
+    [InlineData("--store needs a value", "locks", "--store")]
+    [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
+    [InlineData("allowed: 1 to 8", "fires", "--processes", "1,9")]
+    [InlineData("allowed: --store", "locks", "--processes", "1")]
+    [InlineData("its folder must exist", "locks", "--json", "/no-such-folder/x.json")]
+    public async Task Wrong_use_ends_with_code_2_and_what_is_allowed(string says, params string[] arguments)
+    {
+        var (code, output, errors) = await RunAsync(arguments);
+
+        Assert.Equal(2, code);
+        Assert.Contains(says, errors, StringComparison.Ordinal);
+        Assert.Empty(output);
+    }
+
+    [Fact]
+    public async Task Help_names_commands_options_and_stores()
+    {
+        var (code, output, _) = await RunAsync("--help");
+
+        Assert.Equal(0, code);
+        Assert.All(
+            ["locks", "ledger", "fires", "--store", "--rounds", "--json", "--quick", "redis+sqlite"],
+            word => Assert.Contains(word, output, StringComparison.Ordinal)
+        );
+    }
+
+    private static async Task MeasuresAsync(string command, Dictionary<string, string[]> rowsByStore)
+    {
+        var file = Path.GetTempFileName();
+        try
+        {
+            var (code, output, errors) = await RunAsync(command, "--quick", "--json", file);
+
+            Assert.True(code == 0, $"It ended with code {code}.\n{output}\n{errors}");
+            using var json = JsonDocument.Parse(await File.ReadAllTextAsync(file));
+            var root = json.RootElement;
+            Assert.Empty(root.GetProperty("problems").EnumerateArray());
+            Assert.Contains($"bench -- {command} --quick", root.GetProperty("command").GetString(), StringComparison.Ordinal);
+            Assert.NotEqual(default, root.GetProperty("date").GetDateTimeOffset());
+            Assert.Equal(Environment.ProcessorCount, root.GetProperty("machine").GetProperty("cores").GetInt32());
+            Assert.NotEmpty(root.GetProperty("versions").GetProperty("Quartz").GetString()!);
+            var figures = root.GetProperty("figures").EnumerateArray().ToList();
+            foreach (var (store, rows) in rowsByStore)
+            {
+                var found = figures.Where(f => Text(f, "section").Split(':')[0] == store).ToList();
+                Assert.Equal(rows.Order(), found.Select(f => Text(f, "row")).Distinct().Order());
+                Assert.All(rows, row => Assert.Contains(row, output, StringComparison.Ordinal));
+            }
+            Assert.All(figures, HasNumbers);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    private static void HasNumbers(JsonElement figure)
+    {
+        IsSpread(figure.GetProperty("ours"));
+        if (WithoutFloor.Contains(Text(figure, "row")))
+        {
+            Assert.Equal(JsonValueKind.Null, figure.GetProperty("ratio").ValueKind);
+            return;
+        }
+        IsSpread(figure.GetProperty("floor"));
+        IsSpread(figure.GetProperty("ratio"));
+        Assert.NotEmpty(Text(figure, "floorName"));
+    }
+
+    private static void IsSpread(JsonElement spread)
+    {
+        var (min, median, max) = (Number(spread, "min"), Number(spread, "median"), Number(spread, "max"));
+        Assert.True(double.IsFinite(median) && min <= median && median <= max, $"{min} {median} {max} is no spread.");
+        Assert.NotEmpty(spread.GetProperty("rounds").EnumerateArray());
+    }
+
+    private static double Number(JsonElement spread, string name) => spread.GetProperty(name).GetDouble();
+
+    private static string Text(JsonElement figure, string name) => figure.GetProperty(name).GetString()!;
+
+    private static async Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Scheduler.Bench.dll"), .. arguments])
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using var process = Process.Start(start)!;
+        try
+        {
+            var output = process.StandardOutput.ReadToEndAsync();
+            var errors = process.StandardError.ReadToEndAsync();
+            await process.WaitForExitAsync().WaitAsync(Bound);
+            return (process.ExitCode, await output, await errors);
+        }
+        finally
+        {
+            if (!process.HasExited)
+            {
+                process.Kill();
+            }
+        }
+    }
+}
