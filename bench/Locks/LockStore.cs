@@ -4,6 +4,7 @@ using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Locking.InMemory;
 using Scheduler.Redis;
+using Scheduler.Redis.Redlock;
 using Scheduler.Sqlite.Leases;
 using Scheduler.Testing.Servers;
 
@@ -99,6 +100,15 @@ internal static class LockStores
                 ("share of a task, largest / smallest", Goal.AtMost(3)),
                 ("after kill -9: worst", Goal.AtMost(TakeOver.Lease.TotalSeconds + 0.5)),
             ]),
+        },
+        new()
+        {
+            Name = "redlock",
+            StartAsync = report => RedisAsync(report, nodes: 5),
+            Open = (addresses, context) => new RedlockLeaseStore(addresses.Split(';'), context),
+            OpenFloor = addresses => new RawRedis(addresses),
+            Floor = RedisFloor + ", on one node",
+            Goals = Goals([.. Held, ("one after another: cycles", Goal.RatioAtLeast(0.35))]),
         },
     ];
 

@@ -73,20 +73,30 @@ public sealed class BenchTests
                 ["memory"] = Locks,
                 ["sqlite"] = [.. Locks, .. BetweenProcesses],
                 ["redis"] = [.. Locks, .. BetweenProcesses],
+                ["redlock"] = Locks,
             }
         );
 
     [Fact]
-    public Task The_ledger_is_measured_beside_its_floor() => MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles, ["postgres"] = Cycles });
+    public Task The_ledger_is_measured_beside_its_floor() =>
+        MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles, ["postgres"] = Cycles });
 
     [Fact]
     public Task Fires_are_measured_beside_the_cluster_of_Quartz() =>
-        MeasuresAsync("fires", new(StringComparer.Ordinal) { ["redis+postgres"] = Fires, ["redis+sqlite"] = Fires, ["sqlite"] = Fires });
+        MeasuresAsync(
+            "fires",
+            new(StringComparer.Ordinal)
+            {
+                ["redis+postgres"] = Fires,
+                ["redis+sqlite"] = Fires,
+                ["sqlite"] = Fires,
+            }
+        );
 
     [Theory]
     [InlineData("allowed: locks, ledger, fires")]
     [InlineData("allowed: locks, ledger, fires", "unlocks")]
-    [InlineData("allowed: memory, sqlite, redis", "locks", "--store", "paper")]
+    [InlineData("allowed: memory, sqlite, redis, redlock", "locks", "--store", "paper")]
     [InlineData("--store needs a value", "locks", "--store")]
     [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
     [InlineData("allowed: 1 to 8", "fires", "--processes", "1,9")]

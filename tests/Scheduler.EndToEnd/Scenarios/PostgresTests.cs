@@ -1,0 +1,83 @@
+using System.Globalization;
+using Scheduler.EndToEnd.Harness;
+using Scheduler.Testing;
+using Scheduler.Testing.History;
+using Scheduler.Testing.Servers;
+
+namespace Scheduler.EndToEnd.Scenarios;
+
+/// <summary>
+/// State on PostgreSQL, with the locks on one Redis and on a majority of three: every-second jobs on three replicas, of which one is
+/// killed while it works; then the server of the State, and a node of the locks, are restarted under them.
+/// </summary>
+public sealed class PostgresTests : Scenario
+{
+    private const string Job = "work";
+    private const string Trigger = "often";
+    private static readonly TimeSpan Bound = WorkerGroup.Lease + TimeSpan.FromSeconds(20);
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task Each_occurrence_runs_once_through_a_kill_and_a_restart_of_the_servers(int nodes)
+    {
+        await using var postgres = await PostgresServer.StartAsync();
+        var servers = await Task.WhenAll(
+            Enumerable.Range(0, nodes).Select(_ => RedisServer.StartAsync(new() { Persistence = RedisPersistence.AppendAlways }))
+        );
+        try
+        {
+            var group = await GroupAsync(LockBackend.Sqlite);
+            group
+                .With("Scheduler__State__Backend", "postgres")
+                .With("Scheduler__State__ConnectionString", await postgres.CreateDatabaseAsync())
+                .With("Scheduler__Locks__Backend", nodes == 1 ? "redis" : "redlock")
+                .With("Scheduler__Locks__ConnectionString", nodes == 1 ? servers[0].ConnectionString : "")
+                .WithTick(Job, Trigger, "00:00:05", TimeSpan.FromSeconds(1))
+                .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
+            for (var i = 0; nodes > 1 && i < nodes; i++)
+            {
+                group.With(string.Create(CultureInfo.InvariantCulture, $"Scheduler__Locks__Endpoints__{i}"), servers[i].ConnectionString);
+            }
+            await PlayAsync(group, postgres, servers);
+        }
+        finally
+        {
+            foreach (var server in servers)
+            {
+                await server.DisposeAsync();
+            }
+        }
+    }
+
+    private static async Task PlayAsync(WorkerGroup group, PostgresServer postgres, RedisServer[] servers)
+    {
+        await group.StartThreeAsync(TimeSpan.FromMilliseconds(200));
+        var window = Window.Open();
+        await window.UntilAsync(TimeSpan.FromSeconds(5));
+
+        BodyRecord? begun = null;
+        var seen = group.Bodies.Count(b => b.Occurrence.Job == Job);
+        await Eventually.Holds(
+            () =>
+                (begun = group.Bodies.Where(b => b.Occurrence.Job == Job).Skip(seen).FirstOrDefault(b => b.Phase == BodyPhase.Begun))
+                    is not null,
+            Bound
+        );
+        group.Of(begun!.Replica).Kill9();
+        await Eventually.Holds(() => group.Bodies.Any(b => b.Occurrence == begun.Occurrence && b.Attempt > begun.Attempt), Bound);
+        await group.Start("d").UntilReadyAsync();
+
+        await postgres.RestartAsync();
+        await servers[^1].StopAsync();
+        await servers[^1].RestartAsync(keepData: true);
+        var after = HostClock.Boot;
+        await Eventually.Holds(() => group.Bodies.Count(b => b.Begin > after && b.Occurrence.Job == "quick") >= 5, Bound);
+
+        var until = window.Close();
+        await group.AssertCleanAsync(
+            [window.Every(5, Job, Trigger, until, mayOverlap: true), window.Every(1, "quick", "second", until, mayOverlap: true)],
+            Bound + TimeSpan.FromSeconds(20)
+        );
+    }
+}
