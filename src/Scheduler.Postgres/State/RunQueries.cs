@@ -29,8 +29,10 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>A group of completions: whether each is accepted, in the order of the arrays.</summary>
     public string CompleteRuns { get; } =
         $"""
-            SELECT {place.Quoted}.complete_run($1, q.id, q.attempt, q.token, q.outcome, q.state, q.failures, q.started, q.now, q.next, q.error)
-            FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS q (id, attempt, token, outcome, state, failures, started, now, next, error)
+            SELECT {place.Quoted}.complete_run($1, q.id, q.attempt, q.token, q.outcome, q.state, q.failures, q.started, q.now, q.next,
+              q.error)
+            FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+              AS q (id, attempt, token, outcome, state, failures, started, now, next, error)
             """;
 
     /// <summary>Makes the commit of the statements behind it wait for the disk.</summary>

@@ -10,7 +10,8 @@ namespace Scheduler.Redis.Redlock;
 /// <remarks>
 /// Split votes: when nobody has a majority, whoever sees somebody with more votes, or with as many and before them in an order that all
 /// share, gives their own votes back and only looks on; the others ask again for what they lack. Somebody is always the first, so somebody
-/// gets the key, unless what they saw of the nodes was of different moments: then nobody does, and nothing is left on the nodes. Rounds follow each other without a pause, for a part of the time limit. An attempt that gave votes back is never granted.
+/// gets the key, unless what they saw of the nodes was of different moments: then nobody does, and nothing is left on the nodes. Rounds
+/// follow each other without a pause, for a part of the time limit. An attempt that gave votes back is never granted.
 /// </remarks>
 internal sealed partial class Acquisition : NodeCall
 {
