@@ -1,6 +1,7 @@
 using System.Globalization;
 using Scheduler.Locking;
 using Scheduler.Redis.Redlock;
+using Scheduler.Testing;
 using Scheduler.Testing.Servers;
 
 namespace Scheduler.Tests.Redis;
@@ -44,7 +45,7 @@ public sealed class RedlockSetUpTests
         var port = cluster.Servers[0].Port.ToString(CultureInfo.InvariantCulture);
         var client = cluster.NewClient(endpoints: [cluster.Servers[0].Endpoint, cluster.Servers[1].Endpoint, $"localhost:{port}"]);
 
-        var refusal = await client.ExpectRefusedAsync(LockStoreUse.Unused);
+        var refusal = await RefusedForGoodAsync(client);
 
         Assert.True(refusal.IsPermanent);
         Assert.Contains(cluster.Servers[0].Endpoint, refusal.Message, StringComparison.Ordinal);
@@ -81,7 +82,7 @@ public sealed class RedlockSetUpTests
         await using var cluster = await RedlockCluster.StartAsync(0);
         var client = cluster.NewClient(endpoints: [good.Endpoint, $"{locked.Endpoint},password={Canary}", evicting.Endpoint]);
 
-        var refusal = await client.ExpectRefusedAsync(LockStoreUse.Unused);
+        var refusal = await RefusedForGoodAsync(client);
 
         Assert.True(refusal.IsPermanent, refusal.Message);
         Assert.Contains(locked.Endpoint, refusal.Message, StringComparison.Ordinal);
@@ -98,5 +99,13 @@ public sealed class RedlockSetUpTests
         Assert.IsType<AcquireResult.Unavailable>(await cluster.NewClient().TryAsync());
 
         Assert.Equal(0, await cluster.HoldersAsync("job:a"));
+    }
+
+    // Asked again, as Core does, while a server is too slow to answer in its time.
+    private static async Task<StoreUnavailableException> RefusedForGoodAsync(RedlockTestClient client)
+    {
+        StoreUnavailableException? refusal = null;
+        await Eventually.Holds(async () => (refusal = await client.ExpectRefusedAsync(LockStoreUse.Unused)).IsPermanent);
+        return refusal!;
     }
 }
