@@ -198,7 +198,7 @@ public static class SingleInstanceQuartzExtensions
 
         async ValueTask NoteAsync(LeaseStoreInfo info, CancellationToken token)
         {
-            services.GetRequiredService<LevelCheck>().OnContact(store.Traits.Name, info.Level);
+            services.GetRequiredService<LevelCheck>().ThrowIfTooWeak(store.Traits.Name, info.Level);
             if (guard is not null)
             {
                 await guard.CallAsync((s, t) => s.LockStore.NoteAsync(info.Id, context.Time.GetUtcNow(), t), token);

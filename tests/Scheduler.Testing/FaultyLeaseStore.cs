@@ -25,6 +25,9 @@ public sealed class FaultyLeaseStore(ILeaseStore inner) : ILeaseStore
         set => Volatile.Write(ref _refuseWith, value);
     }
 
+    /// <summary>Whether the refusal is one that only a change of set-up mends.</summary>
+    public bool RefuseForGood { get; set; }
+
     /// <summary>How many acquire commands were sent.</summary>
     public int Acquires => Volatile.Read(ref _acquires);
 
@@ -87,7 +90,7 @@ public sealed class FaultyLeaseStore(ILeaseStore inner) : ILeaseStore
         cancellationToken.ThrowIfCancellationRequested();
         if (RefuseWith is { } reason)
         {
-            throw new StoreUnavailableException(reason);
+            throw new StoreUnavailableException(reason, permanent: RefuseForGood);
         }
         if (_silence is not { } silence)
         {

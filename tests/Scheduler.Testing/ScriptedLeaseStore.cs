@@ -215,7 +215,7 @@ public sealed class ScriptedLeaseStore(TimeProvider time) : ILeaseStore
             if (Find(request.Key) is { } held)
             {
                 held.Contended |= held.Owner.Replica != request.Owner.Replica;
-                return new AcquireResult.Held(held.Owner.Replica, held.Purpose, held.Number, RemainingOf(held));
+                return new AcquireResult.Held(held.Owner.Replica, held.Purpose, RemainingOf(held));
             }
             _entries[request.Key] = new Entry(request.Owner, request.Purpose, ++_number, Until(request.Duration));
             return new AcquireResult.Granted(_number, ServerTime);

@@ -58,7 +58,14 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
         _gate = new StoreGate(store, options, time, log, recallUse, noteUse);
         _runtime = new LeaseRuntime(store, options, replica.Id, time, log, _gate, generation);
         _gate.CameUp = OnStoreUp;
+        _gate.Refused = error => Refused?.Invoke(error);
     }
+
+    /// <summary>
+    /// Raised when a check finds, before the first that passed, that only a change of configuration or set-up helps; perhaps more than
+    /// once. Handlers return at once.
+    /// </summary>
+    public event Action<StoreUnavailableException>? Refused;
 
     /// <inheritdoc/>
     public LeaseStoreTraits Traits => _store.Traits;

@@ -39,6 +39,13 @@ internal sealed class StoreGate(
         set => _probe.CameUp = value;
     }
 
+    /// <summary>Called when a check before the first that passed finds that only a change of configuration or set-up helps.</summary>
+    public Action<StoreUnavailableException>? Refused
+    {
+        get => _probe.Refused;
+        set => _probe.Refused = value;
+    }
+
     public StoreHealth Health => _probe.Health;
 
     public LeaseStoreInfo? Info => _probe.Info;

@@ -39,6 +39,9 @@ internal sealed class StoreProbe(
     /// <summary>Called after the store came up; with true for the first time.</summary>
     public Action<bool>? CameUp { get; set; }
 
+    /// <summary>Called when a check before the first that passed finds that only a change of configuration or set-up helps.</summary>
+    public Action<StoreUnavailableException>? Refused { get; set; }
+
     public StoreHealth Health => Volatile.Read(ref _health);
 
     public LeaseStoreInfo? Info => Volatile.Read(ref _info);
@@ -107,6 +110,10 @@ internal sealed class StoreProbe(
         }
         var error = StoreFailure.Of(Name, "check", ended, _limit.Limit);
         GoDown(error.Message, error.InnerException, error.RetryAfter, fromCheck: true);
+        if (error.IsPermanent && Info is null)
+        {
+            Refused?.Invoke(error);
+        }
         throw error;
     }
 

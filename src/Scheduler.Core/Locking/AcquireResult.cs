@@ -22,9 +22,8 @@ public abstract record AcquireResult
     /// <summary>Somebody else has the key. A result, not an error.</summary>
     /// <param name="Holder">The holder's replica id.</param>
     /// <param name="Purpose">What the holder's grant serves.</param>
-    /// <param name="Number">The number of the holder's grant.</param>
     /// <param name="Remaining">How long the grant lasts unless it is renewed.</param>
-    public sealed record Held(string Holder, string Purpose, long Number, TimeSpan Remaining) : AcquireResult;
+    public sealed record Held(string Holder, string Purpose, TimeSpan Remaining) : AcquireResult;
 
     /// <summary>The store could not answer. An error, not contention.</summary>
     /// <param name="Reason">What is wrong and where, without secrets.</param>

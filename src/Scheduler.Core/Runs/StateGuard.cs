@@ -20,6 +20,7 @@ public sealed class StateGuard : IAsyncDisposable
     private StoreHealth _health;
     private Task _probes = Task.CompletedTask;
     private bool _isProbing;
+    private bool _wasUp;
 
     /// <summary>Creates the guard; the State counts as down until <see cref="OpenAsync"/>.</summary>
     /// <param name="state">The State; disposed of with the guard.</param>
@@ -40,6 +41,12 @@ public sealed class StateGuard : IAsyncDisposable
 
     /// <summary>Raised when the State answers again; handlers return at once.</summary>
     public event Action? CameUp;
+
+    /// <summary>
+    /// Raised when a probe finds, before the State was ever up, that only a change of configuration or set-up helps; perhaps more than
+    /// once. Handlers return at once.
+    /// </summary>
+    public event Action<StateUnavailableException>? Refused;
 
     /// <summary>The backend's name.</summary>
     public string Name => _state.Name;
@@ -154,6 +161,7 @@ public sealed class StateGuard : IAsyncDisposable
                 return;
             }
             _health = new StoreHealth(IsUp: true, null, _time.GetUtcNow());
+            _wasUp = true;
             // Together with the flag, so that a failure right after it starts the next probes.
             _isProbing = false;
         }
@@ -204,6 +212,10 @@ public sealed class StateGuard : IAsyncDisposable
 #pragma warning restore CA1031
             {
                 Down(e.Message);
+                if (e is StateUnavailableException { IsPermanent: true } refused && !_wasUp)
+                {
+                    Refused?.Invoke(refused);
+                }
             }
         }
     }

@@ -35,6 +35,7 @@ internal sealed class SchedulerLifecycle(
 
     private IScheduler? _scheduler;
     private int _stopping;
+    private int _refused;
 
     /// <summary>Reads and checks the jobs, opens State and lock store. What time may mend is retried in the background.</summary>
     /// <exception cref="SchedulerConfigurationException">Only a change of configuration or set-up helps.</exception>
@@ -128,6 +129,7 @@ internal sealed class SchedulerLifecycle(
     {
         if (state.Guard is { } guard)
         {
+            guard.Refused += StopHost;
             await guard.OpenAsync(cancellationToken);
         }
         else
@@ -136,35 +138,35 @@ internal sealed class SchedulerLifecycle(
         }
         try
         {
+            levels.ThrowIfTooWeak(locks.Traits.Name, locks.Traits.Level);
             var info = await locks.StartAsync(cancellationToken);
             foreach (var warning in info.Warnings)
             {
                 JobLog.StoreWarning(logger, warning);
             }
         }
-        catch (StoreUnavailableException) when (levels.Problems.Count > 0)
-        {
-            throw new SchedulerConfigurationException(levels.Problems);
-        }
         catch (StoreUnavailableException e) when (!e.IsPermanent)
         {
-            if (levels.Find(locks.Traits.Name, locks.Traits.Level) is { Count: > 0 } problems)
-            {
-                throw new SchedulerConfigurationException(problems);
-            }
             JobLog.LockStoreAbsent(logger, locks.Traits.Name, e.Message);
-            levels.AtFirstContact(StopHost);
+            // Raised by each probe, so that nothing is missed between the failure and this line.
+            locks.Refused += StopHost;
+        }
+        catch (StoreUnavailableException e) when (e.InnerException is SchedulerConfigurationException tooWeak)
+        {
+            throw new SchedulerConfigurationException(tooWeak.Problems);
         }
     }
 
-    private void StopHost(IReadOnlyList<string> problems)
+    /// <summary>What the first contact finds that only a change of configuration mends ends the host, as it would have at the
+    /// start.</summary>
+    private void StopHost(Exception refused)
     {
-        foreach (var problem in problems)
+        if (Interlocked.Exchange(ref _refused, 1) == 0)
         {
-            JobLog.Fatal(logger, problem);
+            JobLog.Refused(logger, refused.Message);
+            Environment.ExitCode = 2;
+            lifetime.StopApplication();
         }
-        Environment.ExitCode = 2;
-        lifetime.StopApplication();
     }
 
     private async ValueTask<bool> IdleAsync(TimeSpan atMost, CancellationToken cancellationToken)

@@ -82,8 +82,8 @@ internal static partial class JobLog
     [LoggerMessage(3015, LogLevel.Warning, "{Warning}")]
     public static partial void StoreWarning(ILogger logger, string warning);
 
-    [LoggerMessage(3016, LogLevel.Critical, "{Problem}")]
-    public static partial void Fatal(ILogger logger, string problem);
+    [LoggerMessage(3016, LogLevel.Critical, "This replica stops, only a change of configuration or set-up helps: {Problem}")]
+    public static partial void Refused(ILogger logger, string problem);
 
     [LoggerMessage(3017, LogLevel.Warning, "The heartbeat was not written: {Reason}")]
     public static partial void HeartbeatFailed(ILogger logger, string reason);

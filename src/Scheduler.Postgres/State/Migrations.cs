@@ -18,7 +18,6 @@ internal static class Migrations
 
     private const string Product = "scheduler-state";
     private const string Prefix = "Scheduler.Postgres.State.Migrations.";
-    private const string MinReaderMark = "-- min_reader:";
 
     // Of the lock alone: other applications may use numbers of their own in the same database.
     private const string LockName = "scheduler-state-migration:";
@@ -33,7 +32,7 @@ internal static class Migrations
         """;
 
     /// <summary>The migrations of this build, in order.</summary>
-    public static IReadOnlyList<Migration> All { get; } = Load();
+    public static IReadOnlyList<Migration> All { get; } = Migration.Load(Assembly.GetExecutingAssembly(), Prefix);
 
     /// <summary>The schema version that this build writes.</summary>
     public static int BuildVersion => All[^1].Version;
@@ -171,36 +170,4 @@ internal static class Migrations
         await using var command = Command(connection, sql, values);
         await command.ExecuteNonQueryAsync();
     }
-
-    private static List<Migration> Load()
-    {
-        var assembly = Assembly.GetExecutingAssembly();
-        return
-        [
-            .. assembly
-                .GetManifestResourceNames()
-                .Where(name => name.StartsWith(Prefix, StringComparison.Ordinal))
-                .Order(StringComparer.Ordinal)
-                .Select(name => Read(assembly, name)),
-        ];
-    }
-
-    private static Migration Read(Assembly assembly, string name)
-    {
-        using var stream = assembly.GetManifestResourceStream(name)!;
-        using var reader = new StreamReader(stream);
-        var sql = reader.ReadToEnd();
-        var firstLine = sql[..sql.IndexOf('\n', StringComparison.Ordinal)];
-        return new Migration(
-            int.Parse(name.AsSpan(Prefix.Length, 4), CultureInfo.InvariantCulture),
-            int.Parse(firstLine.AsSpan(MinReaderMark.Length), CultureInfo.InvariantCulture),
-            sql
-        );
-    }
 }
-
-/// <summary>A step of the schema.</summary>
-/// <param name="Version">The schema version that it leads to.</param>
-/// <param name="MinReader">The oldest build's version that can work with the result.</param>
-/// <param name="Sql">What it executes; <c>{schema}</c> stands for the quoted schema.</param>
-internal sealed record Migration(int Version, int MinReader, string Sql);

@@ -180,7 +180,7 @@ internal sealed class GrantCalls
         {
             var held = LockValue.Parse(text[(end + 1)..]);
             var left = long.Parse(text.AsSpan(0, end), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
-            return new AcquireResult.Held(held.Holder, held.Purpose, held.Number, RedisTime.Remaining(left));
+            return new AcquireResult.Held(held.Holder, held.Purpose, RedisTime.Remaining(left));
         }
         catch (FormatException exception)
         {

@@ -117,7 +117,7 @@ internal sealed partial class Acquisition
                 left = Math.Max(left, vote.Left);
             }
         }
-        return new AcquireResult.Held(held.Holder, held.Purpose, held.Number, TimeSpan.FromMilliseconds(left));
+        return new AcquireResult.Held(held.Holder, held.Purpose, TimeSpan.FromMilliseconds(left));
     }
 
     private AcquireResult.Unavailable Unavailable()

@@ -64,7 +64,7 @@ internal sealed class LeaseTable(LeaseDatabase database, ReplicaLocks replicas, 
             {
                 database.Contend.With(group, row.Key).ExecuteNonQuery();
             }
-            return new AcquireResult.Held(row.Owner.Replica, row.Purpose, row.Number, HostClock.Between(now, row.EndsAt));
+            return new AcquireResult.Held(row.Owner.Replica, row.Purpose, HostClock.Between(now, row.EndsAt));
         }
         if (present is { } broken && IsTimely(broken, now))
         {

@@ -96,7 +96,7 @@ public sealed class PgBouncerServer : IAsyncDisposable
                     throw new InvalidOperationException($"PgBouncer does not listen: {await File.ReadAllTextAsync(Log)}", cause);
                 }
             }
-            await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System);
+            await Eventually.Passes(TimeSpan.FromMilliseconds(10));
         }
     }
 }

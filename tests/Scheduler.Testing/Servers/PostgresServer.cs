@@ -286,7 +286,7 @@ public sealed class PostgresServer : IAsyncDisposable
                     );
                 }
             }
-            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
+            await Eventually.Passes(TimeSpan.FromMilliseconds(20));
         }
     }
 

@@ -16,7 +16,6 @@ public abstract partial class LeaseStoreConformance<TFixture>
 
         Assert.Equal(first.Replica.Id, held.Holder);
         Assert.Equal("settle/nightly/2026-01-31T02:00:00Z 'ä\u20ac\U0001F512'", held.Purpose);
-        Assert.Equal(grant.Number, held.Number);
         Assert.InRange(held.Remaining, Long - Fixture.Slack, Long);
     }
 
@@ -96,10 +95,7 @@ public abstract partial class LeaseStoreConformance<TFixture>
             Assert.DoesNotContain(answers, a => a.Answer is AcquireResult.Unavailable);
             var (holder, owner, answer) = Assert.Single(answers, a => a.Answer is AcquireResult.Granted);
             var granted = (AcquireResult.Granted)answer;
-            Assert.All(
-                answers.Select(a => a.Answer).OfType<AcquireResult.Held>(),
-                held => Assert.Equal((holder.Replica.Id, granted.Number), (held.Holder, held.Number))
-            );
+            Assert.All(answers.Select(a => a.Answer).OfType<AcquireResult.Held>(), held => Assert.Equal(holder.Replica.Id, held.Holder));
             Assert.True((await holder.ReleaseAsync(new TestGrant(Key, owner, granted.Number))).Released);
         }
     }

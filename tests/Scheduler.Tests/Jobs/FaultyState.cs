@@ -22,11 +22,15 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
 
     public ILockStoreNotes LockStore => Reach(inner.LockStore);
 
-    public ValueTask OpenAsync(CancellationToken cancellationToken) => Reach(inner).OpenAsync(cancellationToken);
+    public ValueTask OpenAsync(CancellationToken cancellationToken)
+    {
+        faults.CountOpen();
+        return Reach(inner).OpenAsync(cancellationToken);
+    }
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 
-    private T Reach<T>(T part) => faults.Away ? throw new StateUnavailableException("The State is away.") : part;
+    private T Reach<T>(T part) => faults.Away ? throw new StateUnavailableException("The State is away.", permanent: faults.ForGood) : part;
 }
 
 /// <summary>What is broken; shared by test and State.</summary>
@@ -34,6 +38,7 @@ public sealed class StateFaults
 {
     private volatile bool _away;
     private int _lostClaims;
+    private int _opens;
 
     public bool Away
     {
@@ -41,8 +46,16 @@ public sealed class StateFaults
         set => _away = value;
     }
 
+    /// <summary>Whether what is away is refused for good, as wrong set-up is.</summary>
+    public bool ForGood { get; set; }
+
+    /// <summary>How often the State was opened or tried to be.</summary>
+    public int Opens => Volatile.Read(ref _opens);
+
     /// <summary>The next claim takes effect, its answer is lost, and the State is away from then on.</summary>
     public void LoseTheNextClaim() => Volatile.Write(ref _lostClaims, 1);
+
+    public void CountOpen() => Interlocked.Increment(ref _opens);
 
     public bool TakeLostClaim() => Interlocked.Exchange(ref _lostClaims, 0) == 1;
 

@@ -171,16 +171,94 @@ public sealed class OutageTests
             Assert.Contains("'strict' demands Level.Correctness", refused.Message);
             return;
         }
+        await ExitsWithTwoAsync(replica, () => store!.Heal());
+        Assert.Contains(group.Log.Entries, e => e.Message.Contains("'strict' demands Level.Correctness", StringComparison.Ordinal));
+        Assert.Empty(group.Bodies.Events);
+    }
+
+    [Fact]
+    public async Task ALockStoreThatRefusesForGoodAtFirstContactStopsTheHost()
+    {
+        using var group = new Group(withState: true);
+        FaultyLeaseStore? store = null;
+        await using var replica = Replica.Build(
+            group,
+            Ledger.EverySecond<PlainJob>,
+            l =>
+            {
+                l.Options.Leases.ProbeInterval = TimeSpan.FromMilliseconds(50);
+                l.SetLeaseStore(
+                    (_, c) => store = new FaultyLeaseStore(new InMemoryLeaseStore(group.Server, c.Group)) { RefuseWith = "no answer" }
+                );
+            }
+        );
+        await ExitsWithTwoAsync(replica, () => (store!.RefuseForGood, store.RefuseWith) = (true, "the password is wrong"));
+
+        Assert.Contains(group.Log.Entries, e => e.Message.Contains("the password is wrong", StringComparison.Ordinal));
+        Assert.Empty(group.Bodies.Events);
+    }
+
+    [Fact]
+    public async Task AStateThatRefusesForGoodAtFirstContactStopsTheHost()
+    {
+        using var group = new Group(withState: true);
+        var faults = new StateFaults { Away = true };
+        await using var replica = Replica.Build(
+            group,
+            Ledger.EverySecond<PlainJob>,
+            l =>
+            {
+                l.Options.Leases.ProbeInterval = TimeSpan.FromMilliseconds(50);
+                faults.Between(l);
+            }
+        );
+        await ExitsWithTwoAsync(replica, () => faults.ForGood = true);
+
+        Assert.Empty(group.Bodies.Events);
+    }
+
+    [Fact]
+    public async Task StoresThatWereInUseAndRefuseForGoodLaterAreWaitedFor()
+    {
+        using var group = new Group(withState: true);
+        var faults = new StateFaults { Away = true };
+        FaultyLeaseStore? store = null;
+        await using var replica = await Replica.StartAsync(
+            group,
+            Ledger.EverySecond<PlainJob>,
+            l =>
+            {
+                l.Options.Leases.ProbeInterval = TimeSpan.FromMilliseconds(50);
+                l.SetLeaseStore(
+                    (_, c) => store = new FaultyLeaseStore(new InMemoryLeaseStore(group.Server, c.Group)) { RefuseWith = "no answer" }
+                );
+                faults.Between(l);
+            }
+        );
+        (faults.Away, store!.RefuseWith) = (false, null);
+        await Eventually.Holds(() => group.Bodies.Ended.Count > 0);
+
+        (faults.ForGood, faults.Away, store.RefuseForGood, store.RefuseWith) = (true, true, true, "the password was changed");
+        await Eventually.Holds(() => replica.Status.NotReadyReasons.Count == 2);
+        var probes = faults.Opens;
+        await Eventually.Holds(() => faults.Opens >= probes + 3);
+        (faults.Away, store.RefuseWith) = (false, null);
+
+        await Eventually.Holds(() => replica.Status.IsReady);
+        Assert.False(replica.Stopping.IsCancellationRequested);
+    }
+
+    private static async Task ExitsWithTwoAsync(Replica replica, Action refuse)
+    {
         var code = Environment.ExitCode;
         await replica.StartAsync();
+        Assert.False(replica.Stopping.IsCancellationRequested);
 
-        store!.Heal();
+        refuse();
 
         await Eventually.Holds(() => replica.Stopping.IsCancellationRequested);
         Assert.Equal(2, Environment.ExitCode);
         Environment.ExitCode = code;
-        Assert.Contains(group.Log.Entries, e => e.Message.Contains("'strict' demands Level.Correctness", StringComparison.Ordinal));
-        Assert.Empty(group.Bodies.Events);
         Assert.False(replica.Status.IsReady);
     }
 

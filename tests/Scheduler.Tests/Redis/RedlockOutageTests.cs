@@ -31,7 +31,7 @@ public sealed class RedlockOutageTests
         for (var i = 0; i < 20; i++)
         {
             var grant = await WithoutWaitingAsync(() => first.AcquireAsync());
-            Assert.Equal(grant.Number, Assert.IsType<AcquireResult.Held>(await WithoutWaitingAsync(() => second.TryAsync())).Number);
+            Assert.IsType<AcquireResult.Held>(await WithoutWaitingAsync(() => second.TryAsync()));
             Assert.Equal(RenewalOutcome.Renewed, await WithoutWaitingAsync(() => first.RenewAsync(grant)));
             Assert.Equal(grant.Number, (await WithoutWaitingAsync(() => second.Store.ReadAsync(grant.Key, Stop).AsTask()))!.Number);
             Assert.Equal(new ReleaseResult(true, true), await WithoutWaitingAsync(() => first.ReleaseAsync(grant)));

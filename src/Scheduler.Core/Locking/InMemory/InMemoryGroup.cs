@@ -17,7 +17,7 @@ internal sealed class InMemoryGroup(TimeProvider time)
         if (Find(request.Key, now) is { } present)
         {
             present.Contended |= present.Owner.Replica != request.Owner.Replica;
-            return new AcquireResult.Held(present.Owner.Replica, present.Purpose, present.Number, Remaining(present, now));
+            return new AcquireResult.Held(present.Owner.Replica, present.Purpose, Remaining(present, now));
         }
         Sweep(now);
         var microseconds = (time.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
