@@ -20,7 +20,8 @@ public abstract record AcquireResult
     public sealed record Granted(long Number, DateTimeOffset? ServerTime = null) : AcquireResult;
 
     /// <summary>Somebody else has the key. A result, not an error.</summary>
-    /// <param name="Holder">The holder's replica id.</param>
+    /// <param name="Holder">The holder's replica id; of a store of several nodes that others are asking too, perhaps of one who was only
+    /// ahead of them.</param>
     /// <param name="Purpose">What the holder's grant serves.</param>
     /// <param name="Remaining">How long the grant lasts unless it is renewed.</param>
     public sealed record Held(string Holder, string Purpose, TimeSpan Remaining) : AcquireResult;

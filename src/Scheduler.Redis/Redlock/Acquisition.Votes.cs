@@ -31,28 +31,21 @@ internal sealed partial class Acquisition
     private AcquireResult? LockedOutcome()
     {
         var tally = Tally();
-        if (_raising)
+        if (_phase == Phase.Raising)
         {
             return tally.Final >= Majority ? new AcquireResult.Granted(_final)
                 : tally.Mine < Majority ? LockedUnavailable()
                 : null;
         }
-        if (tally.Mine >= Majority)
-        {
-            return OnMajority(tally.Pending > 0);
-        }
-        if (LeaderVotes(out var leader) is var votes && leader is not null)
-        {
-            _lastSeen = leader;
-            if (votes >= Majority && (tally.Mine == 0 || _givenWay || _round >= LooksAtMajority))
-            {
-                return Held(leader);
-            }
-        }
-        return tally.Possible < Majority ? LockedUnavailable()
-            : _givenWay && tally.Free >= Majority ? Held(_lastSeen!)
+        return tally.Mine >= Majority ? OnMajority(tally.Pending > 0)
+            : IsRefused(tally, out var winner) ? Held(winner!)
+            : tally.Possible < Majority ? LockedUnavailable()
             : null;
     }
+
+    /// <summary>Whether nothing of this attempt is left and, since then, a majority was seen with another.</summary>
+    private bool IsRefused(Tallied tally, out string? winner) =>
+        LeaderVotes(_lookedFrom, out winner) >= Majority && tally.Mine + tally.Returning == 0;
 
     private AcquireResult.Granted? OnMajority(bool moreToCome)
     {
@@ -61,14 +54,14 @@ internal sealed partial class Acquisition
             _final = agreed;
             return new AcquireResult.Granted(agreed);
         }
-        if (moreToCome && !_awaitsVotes)
+        if (moreToCome && _phase != Phase.Settling)
         {
             // They may agree with one of these, which saves the second round trip; and others must not see a majority on a number that is
             // being replaced.
-            _awaitsVotes = true;
+            _phase = Phase.Settling;
             return null;
         }
-        (_raising, _final) = (true, largest);
+        (_phase, _final) = (Phase.Raising, largest);
         return null;
     }
 
@@ -78,7 +71,7 @@ internal sealed partial class Acquisition
         largest = 0L;
         foreach (var vote in _votes)
         {
-            if (vote.Is != Is.Mine)
+            if (!vote.IsMine)
             {
                 continue;
             }
@@ -86,7 +79,7 @@ internal sealed partial class Acquisition
             var same = 0;
             foreach (var other in _votes)
             {
-                same += other.Is == Is.Mine && other.Number == vote.Number ? 1 : 0;
+                same += other.IsMine && other.Number == vote.Number ? 1 : 0;
             }
             if (same >= Majority)
             {
@@ -96,14 +89,24 @@ internal sealed partial class Acquisition
         return 0;
     }
 
-    /// <summary>The bounded rounds are over without a decision: whoever is ahead has the key, as far as can be seen.</summary>
-    private AcquireResult.Held? Refused()
+    /// <summary>The time for rounds is over without a decision: whoever is ahead has the key, as far as can be seen.</summary>
+    private AcquireResult Undecided()
     {
         lock (Gate)
         {
-            LeaderVotes(out var leader);
-            return (leader ?? _lastSeen) is { } seen ? Held(seen) : null;
+            LeaderVotes(0, out var leader);
+            return leader is null ? LockedUnavailable() : Held(leader);
         }
+    }
+
+    private bool GivesWay(Tallied tally)
+    {
+        if (tally.Mine + tally.Pending >= Majority && _bounded.Time.GetElapsedTime(_started) < _bounded.Limit / LateVotesPartOfLimit)
+        {
+            return false;
+        }
+        var votes = LeaderVotes(0, out var leader);
+        return leader is not null && (votes > tally.Mine || (votes == tally.Mine && Mark.IsBefore(Mark.OwnerOf(leader), _owner)));
     }
 
     private AcquireResult.Held Held(string value)
@@ -140,21 +143,23 @@ internal sealed partial class Acquisition
         return new AcquireResult.Unavailable(Quorum.Missing(Nodes, "voted for the key"), unknown, cause);
     }
 
-    /// <summary>The value of another that stands on the most nodes, and on how many.</summary>
-    private int LeaderVotes(out string? leader)
+    /// <summary>The value of another that was seen on the most nodes, and on how many.</summary>
+    /// <param name="from">Looks of earlier rounds do not count.</param>
+    /// <param name="leader">The value, or null.</param>
+    private int LeaderVotes(int from, out string? leader)
     {
         var most = 0;
         leader = null;
         foreach (var vote in _votes)
         {
-            if (vote.Is != Is.Others)
+            if (vote.Is != Is.Others || vote.SeenIn < from)
             {
                 continue;
             }
             var same = 0;
             foreach (var other in _votes)
             {
-                same += other.Is == Is.Others && Mark.Of(other.Value!).SequenceEqual(Mark.Of(vote.Value!)) ? 1 : 0;
+                same += other.Is == Is.Others && other.SeenIn >= from && Mark.Of(other.Value!).SequenceEqual(Mark.Of(vote.Value!)) ? 1 : 0;
             }
             if (same > most || (same == most && Mark.IsBefore(Mark.OwnerOf(vote.Value!), Mark.OwnerOf(leader!))))
             {
@@ -170,10 +175,10 @@ internal sealed partial class Acquisition
         foreach (var vote in _votes)
         {
             tally.Pending += vote.IsPending ? 1 : 0;
-            tally.Mine += vote.Is == Is.Mine ? 1 : 0;
-            tally.Final += vote.Is == Is.Mine && vote.Number == _final ? 1 : 0;
-            tally.Others += vote.Is == Is.Others ? 1 : 0;
-            tally.Free += vote.Is == Is.Free ? 1 : 0;
+            tally.Mine += vote.IsMine ? 1 : 0;
+            tally.Returning += vote.Is == Is.Mine && vote.IsReturning ? 1 : 0;
+            tally.Final += vote.IsMine && vote.Number == _final ? 1 : 0;
+            tally.Free += vote.Is == Is.Free && vote.SeenIn >= _lookedFrom ? 1 : 0;
             tally.Possible += vote.IsPending || vote.Is is Is.Mine or Is.Others or Is.Free ? 1 : 0;
         }
         return tally;
@@ -184,8 +189,8 @@ internal sealed partial class Acquisition
     {
         public int Pending;
         public int Mine;
+        public int Returning;
         public int Final;
-        public int Others;
         public int Free;
         public int Possible;
     }
@@ -195,12 +200,21 @@ internal sealed partial class Acquisition
     {
         public Is Is;
         public bool IsPending;
-        public bool IsRaising;
-        public int Round;
+
+        /// <summary>A release is on its way.</summary>
+        public bool IsReturning;
+
+        /// <summary>The round in which it was asked last.</summary>
+        public int AskedIn;
+
+        /// <summary>The round in which that was asked of which the answer is known.</summary>
+        public int SeenIn;
         public long Number;
         public long Left;
         public string? Value;
         public CheckedNode? Checked;
         public Exception? Error;
+
+        public readonly bool IsMine => Is == Is.Mine && !IsReturning;
     }
 }

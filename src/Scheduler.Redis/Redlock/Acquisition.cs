@@ -9,25 +9,20 @@ namespace Scheduler.Redis.Redlock;
 /// </summary>
 /// <remarks>
 /// Split votes: when nobody has a majority, whoever sees somebody with more votes, or with as many and before them in an order that all
-/// share, gives their own votes back and only looks on; the others ask again for what they lack. Somebody is always the first, so somebody
-/// gets the key, unless what they saw of the nodes was of different moments: then nobody does, and nothing is left on the nodes. Rounds
-/// follow each other without a pause, for a part of the time limit. An attempt that gave votes back is never granted.
+/// share, gives their own votes back and only looks; the others ask again for what they lack. Whoever looks and finds a majority of the
+/// nodes free asks again. An attempt ends as refused only when it has no vote left and, in a look that began after that, sees a majority
+/// of another. So somebody gets the key: of the attempts that end, the last one saw votes of somebody who had not ended. Rounds follow each
+/// other without a pause, for a part of the time limit.
 /// </remarks>
 internal sealed partial class Acquisition : NodeCall
 {
-    /// <summary>
-    /// The part of the time limit for which a contender goes on asking: another who gives way may be on a busy machine. Whoever looks on
-    /// does so for twice as long, to see who won.
-    /// </summary>
+    /// <summary>The part of the time limit for which split votes are argued about.</summary>
     private const int RoundsPartOfLimit = 4;
 
-    /// <summary>How often somebody with votes looks again although another has a majority: it may be giving them back right now.</summary>
-    private const int LooksAtMajority = 3;
-
-    /// <summary>For so many rounds nobody gives way while votes that are on their way could still decide.</summary>
-    private const int RoundsForLateVotes = 8;
-
-    /// <summary>The part of the time limit for which votes that are on their way are awaited before numbers are raised.</summary>
+    /// <summary>
+    /// The part of the time limit for which votes that are on their way are awaited: nobody gives way, and no number is raised, while
+    /// these could still decide.
+    /// </summary>
     private const int LateVotesPartOfLimit = 20;
 
     private readonly RedlockKeys _names;
@@ -36,14 +31,13 @@ internal sealed partial class Acquisition : NodeCall
     private readonly RedisKey[] _keys;
     private readonly string _owner;
     private readonly RedisValue[] _request;
+    private readonly long _started;
+    private Phase _phase;
     private int _round;
+    private int _lookedFrom;
     private int _answersNeeded;
     private bool _anyAnswerCounts;
-    private bool _givenWay;
-    private bool _awaitsVotes;
-    private bool _raising;
     private long _final;
-    private string? _lastSeen;
 
     public Acquisition(RedlockNode[] nodes, RedlockKeys names, Bounded bounded, AcquireRequest request, long proposal)
         : base(nodes)
@@ -55,7 +49,28 @@ internal sealed partial class Acquisition : NodeCall
         _owner = request.Owner.ToString();
         _request = [_owner, request.Purpose, (long)request.Duration.TotalMilliseconds, proposal, RedisValue.Null];
         _votes = new Vote[nodes.Length];
+        _started = bounded.Time.GetTimestamp();
     }
+
+    private enum Phase : byte
+    {
+        /// <summary>Votes are asked for.</summary>
+        Asking = 0,
+
+        /// <summary>Votes are given back, and the answers to that awaited.</summary>
+        GivingWay,
+
+        /// <summary>Without a vote: who has the key?</summary>
+        Looking,
+
+        /// <summary>There is a majority without one number; votes that are on their way are awaited.</summary>
+        Settling,
+
+        /// <summary>The votes of the majority get one number.</summary>
+        Raising,
+    }
+
+    private bool HasMajority => _phase is Phase.Settling or Phase.Raising;
 
     /// <summary>Asks until it is decided.</summary>
     public async ValueTask<AcquireResult> RunAsync(CancellationToken cancellationToken)
@@ -63,27 +78,26 @@ internal sealed partial class Acquisition : NodeCall
         var granted = false;
         try
         {
-            var started = _bounded.Time.GetTimestamp();
-            var answered = await AskAsync(static call => ((Acquisition)call).AskAll(), _bounded, _bounded.Limit, null, cancellationToken);
-            while (answered)
+            if (!await AskAsync(static call => ((Acquisition)call).AskAll(), _bounded, _bounded.Limit, null, cancellationToken))
+            {
+                return Unavailable();
+            }
+            while (true)
             {
                 if (Outcome() is { } outcome)
                 {
                     granted = outcome is AcquireResult.Granted;
                     return outcome;
                 }
-                var elapsed = _bounded.Time.GetElapsedTime(started);
-                if (elapsed > _bounded.Limit / RoundsPartOfLimit * (_givenWay ? 2 : 1) && Refused() is { } refused)
+                var limit = HasMajority ? _bounded.Limit : _bounded.Limit / RoundsPartOfLimit;
+                var left = limit - _bounded.Time.GetElapsedTime(_started);
+                if (left <= TimeSpan.Zero)
                 {
-                    return refused;
+                    return HasMajority ? Unavailable() : Undecided();
                 }
-                _round++;
-                var left = _bounded.Limit - elapsed;
-                answered =
-                    left > TimeSpan.Zero
-                    && await AskAsync(static call => ((Acquisition)call).AskAgain(), _bounded, left, LateVotes, cancellationToken);
+                TimeSpan? patience = _phase == Phase.Settling ? _bounded.Limit / LateVotesPartOfLimit : null;
+                await AskAsync(static call => ((Acquisition)call).AskAgain(), _bounded, left, patience, cancellationToken);
             }
-            return Unavailable();
         }
         finally
         {
@@ -98,61 +112,60 @@ internal sealed partial class Acquisition : NodeCall
         }
     }
 
-    private TimeSpan? LateVotes => _awaitsVotes && !_raising ? _bounded.Limit / LateVotesPartOfLimit : null;
-
     protected override bool IsDecided()
     {
         var tally = Tally();
-        if (_awaitsVotes && !_raising)
+        return _phase switch
         {
-            return tally.Pending == 0 || IsImpatient || AgreedNumber(out _) > 0;
-        }
-        return _raising
-            ? tally.Final >= Majority || tally.Mine < Majority
-            : tally.Mine >= Majority
-                || tally.Possible < Majority
-                || _answersNeeded <= 0
-                || (tally.Others >= Majority && LeaderVotes(out _) >= Majority);
+            Phase.Settling => tally.Pending == 0 || IsImpatient || AgreedNumber(out _) > 0,
+            Phase.Raising => tally.Final >= Majority || tally.Mine < Majority,
+            Phase.GivingWay => tally.Returning == 0,
+            _ => tally.Mine >= Majority || tally.Possible < Majority || _answersNeeded <= 0 || IsRefused(tally, out _),
+        };
     }
 
-    protected override void Take(int node, RedisResult? answer, Exception? error)
+    protected override void Take(int node, Step step, RedisResult? answer, Exception? error)
     {
         ref var vote = ref _votes[node];
-        if (vote.IsRaising)
+        switch (step)
         {
-            vote.IsRaising = false;
-            vote.Is = answer is not null && (long)answer == 1 ? Is.Mine : Is.Unknown;
-            vote.Number = vote.Is == Is.Mine ? _final : 0;
-            return;
+            case Step.Raise:
+                vote.Is = answer is not null && (long)answer == 1 ? Is.Mine : Is.Unknown;
+                vote.Number = vote.Is == Is.Mine ? _final : 0;
+                break;
+            case Step.GiveBack:
+                vote.IsReturning = false;
+                vote.Is =
+                    answer is null ? Is.Unknown
+                    : vote.Is == Is.Mine ? Is.Free
+                    : vote.Is;
+                break;
+            default:
+                vote.IsPending = false;
+                vote.SeenIn = vote.AskedIn;
+                _answersNeeded -= _anyAnswerCounts || vote.AskedIn == _round ? 1 : 0;
+                TakeVote(node, ref vote, answer, error);
+                break;
         }
-        vote.IsPending = false;
-        if (_anyAnswerCounts || vote.Round == _round)
-        {
-            _answersNeeded--;
-        }
-        if (answer is not null)
-        {
-            TakeVote(node, ref vote, (RedisResult[])answer!);
-            return;
-        }
-        if (error is RedisServerException && vote.Checked is { } check)
-        {
-            // Whatever it says (an unknown script, a missing marker, a replica, no memory): look again before asking again.
-            Nodes[node].Exclude(check, error);
-        }
-        vote.Error = error;
-        vote.Is = error is null || RedisConnection.IsCertainlyNotDone(error) ? Is.Absent : Is.Unknown;
     }
 
-    private void TakeVote(int node, ref Vote vote, RedisResult[] reply)
+    private void TakeVote(int node, ref Vote vote, RedisResult? answer, Exception? error)
     {
+        if (answer is null)
+        {
+            if (error is RedisServerException && vote.Checked is { } check)
+            {
+                // Whatever it says (an unknown script, a missing marker, a replica, no memory): look again before asking again.
+                Nodes[node].Exclude(check, error);
+            }
+            vote.Error = error;
+            vote.Is = error is null || RedisConnection.IsCertainlyNotDone(error) ? Is.Absent : Is.Unknown;
+            return;
+        }
+        var reply = (RedisResult[])answer!;
         switch (reply.Length)
         {
             case 0:
-                vote.Is = Is.Free;
-                break;
-            case 1 when _givenWay:
-                // Its release follows behind the request.
                 vote.Is = Is.Free;
                 break;
             case 1:
@@ -189,7 +202,7 @@ internal sealed partial class Acquisition : NodeCall
             return;
         }
         ref var vote = ref _votes[node];
-        (vote.Checked, vote.IsPending, vote.Round) = (usable, true, _round);
+        (vote.Checked, vote.IsPending, vote.AskedIn) = (usable, true, _round);
         RedisValue[] values = [.. _request];
         values[^1] = usable.RunId;
         Send(node, usable.Acquire, _keys, values, isHarmless: false);
@@ -197,34 +210,55 @@ internal sealed partial class Acquisition : NodeCall
 
     private void AskAgain()
     {
-        if (_raising)
+        if (_phase == Phase.Settling)
+        {
+            return;
+        }
+        if (_phase == Phase.Raising)
         {
             Raise();
             return;
         }
-        if (_awaitsVotes)
+        _round++;
+        var tally = Tally();
+        switch (_phase)
         {
-            return;
+            case Phase.Asking when GivesWay(tally):
+                _phase = Phase.GivingWay;
+                GiveBack();
+                if (tally.Mine > 0)
+                {
+                    return;
+                }
+                goto case Phase.GivingWay;
+            case Phase.GivingWay:
+                (_phase, _lookedFrom) = (Phase.Looking, _round);
+                break;
+            case Phase.Looking when tally.Free >= Majority:
+                // Whoever was ahead ended without the key.
+                _phase = Phase.Asking;
+                break;
         }
-        if (!_givenWay && GivesWay())
-        {
-            GiveBack();
-            _givenWay = true;
-        }
+        AskWhatIsMissing();
+    }
+
+    private void AskWhatIsMissing()
+    {
         var asked = 0;
         _anyAnswerCounts = false;
+        // More than can come before the sum is known.
         _answersNeeded = int.MaxValue;
         for (var i = 0; i < Nodes.Length; i++)
         {
             ref var vote = ref _votes[i];
-            if (vote.IsPending || vote.Is is not (Is.Others or Is.Free))
+            if (vote.IsPending || vote.IsReturning || vote.Is is not (Is.Others or Is.Free))
             {
                 continue;
             }
             asked++;
-            if (_givenWay)
+            if (_phase == Phase.Looking)
             {
-                (vote.IsPending, vote.Round) = (true, _round);
+                (vote.IsPending, vote.AskedIn) = (true, _round);
                 Send(i, RedisScript.Read, [_keys[0]], []);
             }
             else
@@ -236,28 +270,14 @@ internal sealed partial class Acquisition : NodeCall
         _anyAnswerCounts = asked == 0;
     }
 
-    private bool GivesWay()
-    {
-        var tally = Tally();
-        if (tally.Mine + tally.Pending >= Majority && _round < RoundsForLateVotes)
-        {
-            return false;
-        }
-        var votes = LeaderVotes(out var leader);
-        return leader is not null
-            && votes < Majority
-            && (votes > tally.Mine || (votes == tally.Mine && Mark.IsBefore(Mark.OwnerOf(leader), _owner)));
-    }
-
     private void Raise()
     {
         for (var i = 0; i < Nodes.Length; i++)
         {
             ref var vote = ref _votes[i];
-            if (vote.Is == Is.Mine && vote.Number != _final)
+            if (vote.IsMine && vote.Number != _final)
             {
-                vote.IsRaising = true;
-                Send(i, RedlockScripts.Raise, RaiseKeys(), [_owner, _final]);
+                Send(i, RedlockScripts.Raise, RaiseKeys(), [_owner, _final], step: Step.Raise);
             }
         }
     }
@@ -265,17 +285,13 @@ internal sealed partial class Acquisition : NodeCall
     /// <summary>Behind the requests, over the same connections, so that it also meets votes that are on their way.</summary>
     private void GiveBack()
     {
-        if (_givenWay)
-        {
-            return;
-        }
         for (var i = 0; i < Nodes.Length; i++)
         {
             ref var vote = ref _votes[i];
-            if (vote.IsPending || vote.Is is Is.Mine or Is.Unknown)
+            if (!vote.IsReturning && (vote.IsPending || vote.Is is Is.Mine or Is.Unknown))
             {
-                Nodes[i].Post(RedisScript.Release, [_keys[0]], ReleaseCall.Values(_names, _key, _owner));
-                vote.Is = vote.Is == Is.Mine ? Is.Free : vote.Is;
+                vote.IsReturning = true;
+                Send(i, RedisScript.Release, [_keys[0]], ReleaseCall.Values(_names, _key, _owner), step: Step.GiveBack);
             }
         }
     }

@@ -76,20 +76,21 @@ internal abstract class NodeCall(RedlockNode[] nodes)
     /// <param name="keys">Its keys; not changed any more.</param>
     /// <param name="values">Its arguments; not changed any more.</param>
     /// <param name="isHarmless">Whether a node that does not know the script may be told it.</param>
-    protected void Send(int node, RedisScript script, RedisKey[] keys, RedisValue[] values, bool isHarmless = true)
+    /// <param name="step">What <see cref="Take"/> is told of what the answer is to.</param>
+    protected void Send(int node, RedisScript script, RedisKey[] keys, RedisValue[] values, bool isHarmless = true, Step step = default)
     {
         if (Nodes[node].Send(script, keys, values) is { } call)
         {
-            new Slot(this, node, call, isHarmless ? new Repeat(script, keys, values) : null).Listen();
+            new Slot(this, node, step, call, isHarmless ? new Repeat(script, keys, values) : null).Listen();
         }
         else
         {
-            Take(node, null, null);
+            Take(node, step, null, null);
         }
     }
 
     /// <summary>Takes in the answer of a node, or its error; neither means that nothing was sent. Under the lock.</summary>
-    protected abstract void Take(int node, RedisResult? answer, Exception? error);
+    protected abstract void Take(int node, Step step, RedisResult? answer, Exception? error);
 
     /// <summary>Whether the caller need not wait any longer. Under the lock.</summary>
     protected abstract bool IsDecided();
@@ -107,7 +108,7 @@ internal abstract class NodeCall(RedlockNode[] nodes)
         }
     }
 
-    private void Arrived(int node, Task<RedisResult> call)
+    private void Arrived(int node, Step step, Task<RedisResult> call)
     {
         Nodes[node].Answered();
         lock (Gate)
@@ -116,6 +117,7 @@ internal abstract class NodeCall(RedlockNode[] nodes)
             {
                 Take(
                     node,
+                    step,
                     call.IsCompletedSuccessfully ? call.Result : null,
                     call.IsCompletedSuccessfully ? null : call.Exception?.InnerException ?? new TaskCanceledException(call)
                 );
@@ -124,7 +126,7 @@ internal abstract class NodeCall(RedlockNode[] nodes)
             catch (Exception unreadable)
 #pragma warning restore CA1031
             {
-                Take(node, null, unreadable);
+                Take(node, step, null, unreadable);
             }
             if (!_sending && IsDecided())
             {
@@ -133,10 +135,18 @@ internal abstract class NodeCall(RedlockNode[] nodes)
         }
     }
 
+    /// <summary>What was asked of a node; several may be under way at once.</summary>
+    protected enum Step : byte
+    {
+        Ask = 0,
+        GiveBack,
+        Raise,
+    }
+
     private sealed record Repeat(RedisScript Script, RedisKey[] Keys, RedisValue[] Values);
 
     /// <summary>Listens to one call, without a task of its own.</summary>
-    private sealed class Slot(NodeCall owner, int node, Task<RedisResult> call, Repeat? repeat)
+    private sealed class Slot(NodeCall owner, int node, Step step, Task<RedisResult> call, Repeat? repeat)
     {
         private Task<RedisResult> _call = call;
         private Repeat? _repeat = repeat;
@@ -162,7 +172,7 @@ internal abstract class NodeCall(RedlockNode[] nodes)
                 Listen();
                 return;
             }
-            owner.Arrived(node, _call);
+            owner.Arrived(node, step, _call);
         }
     }
 }

@@ -30,7 +30,7 @@ internal abstract class GrantCall(RedlockNode[] nodes, Bounded bounded) : NodeCa
 
     protected abstract void TakeAnswer(RedisResult answer);
 
-    protected override void Take(int node, RedisResult? answer, Exception? error)
+    protected override void Take(int node, Step step, RedisResult? answer, Exception? error)
     {
         _pending--;
         if (answer is not null)

@@ -47,7 +47,7 @@ internal sealed class RenewalCall : NodeCall
         }
     }
 
-    protected override void Take(int node, RedisResult? answer, Exception? error)
+    protected override void Take(int node, Step step, RedisResult? answer, Exception? error)
     {
         _pending--;
         if (answer is null)

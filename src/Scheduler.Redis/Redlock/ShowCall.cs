@@ -43,7 +43,7 @@ internal sealed class ShowCall(RedlockNode[] nodes, RedlockKeys names, Bounded b
         }
     }
 
-    protected override void Take(int node, RedisResult? answer, Exception? error)
+    protected override void Take(int node, Step step, RedisResult? answer, Exception? error)
     {
         _pending--;
         _isPending[node] = false;

@@ -17,6 +17,12 @@ public interface ILeaseStoreFixture : IAsyncLifetime
     /// <summary>Whether <see cref="ForgetAsync"/> works.</summary>
     bool CanForget => false;
 
+    /// <summary>
+    /// Whether those who asked while the key was granted are told of whoever got it. A store of several nodes can only tell who was ahead
+    /// when they looked.
+    /// </summary>
+    bool NamesTheWinner => true;
+
     /// <summary>How much later than a grant's end the store may let others have the key (a server's tick, a busy machine).</summary>
     TimeSpan Slack => TimeSpan.FromSeconds(5);
 

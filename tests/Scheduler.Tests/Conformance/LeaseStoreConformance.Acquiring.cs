@@ -73,7 +73,7 @@ public abstract partial class LeaseStoreConformance<TFixture>
     public async Task Of_parallel_requests_exactly_one_is_granted()
     {
         var clients = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => ConnectAsync()));
-        for (var round = 0; round < 10; round++)
+        for (var round = 0; round < 25; round++)
         {
             var answers = new ConcurrentBag<(StoreClient Client, LeaseOwner Owner, AcquireResult Answer)>();
             await Task.WhenAll(
@@ -95,7 +95,10 @@ public abstract partial class LeaseStoreConformance<TFixture>
             Assert.DoesNotContain(answers, a => a.Answer is AcquireResult.Unavailable);
             var (holder, owner, answer) = Assert.Single(answers, a => a.Answer is AcquireResult.Granted);
             var granted = (AcquireResult.Granted)answer;
-            Assert.All(answers.Select(a => a.Answer).OfType<AcquireResult.Held>(), held => Assert.Equal(holder.Replica.Id, held.Holder));
+            Assert.All(
+                answers.Select(a => a.Answer).OfType<AcquireResult.Held>(),
+                held => Assert.Contains(held.Holder, Fixture.NamesTheWinner ? [holder.Replica.Id] : clients.Select(c => c.Replica.Id))
+            );
             Assert.True((await holder.ReleaseAsync(new TestGrant(Key, owner, granted.Number))).Released);
         }
     }

@@ -13,6 +13,8 @@ public sealed class RedlockFixture : ILeaseStoreFixture
 
     public bool CanRestartServer => true;
 
+    public bool NamesTheWinner => false;
+
     public ILeaseStore CreateStore(string group, ReplicaIdentity replica, TimeProvider clientTime) =>
         new RedlockLeaseStore(
             [.. _servers.Select(s => s.ConnectionString)],

@@ -14,7 +14,7 @@ public sealed class RedlockVoteTests
     [Theory]
     [InlineData(3)]
     [InlineData(5)]
-    public async Task Of_many_that_ask_at_once_one_at_most_is_granted_and_the_others_are_told_of_another(int nodes)
+    public async Task Of_many_that_ask_at_once_exactly_one_is_granted_and_the_others_are_told_of_another(int nodes)
     {
         await using var cluster = await RedlockCluster.StartAsync(nodes);
         var clients = new List<RedlockTestClient>();
@@ -23,27 +23,24 @@ public sealed class RedlockVoteTests
             // The vote goes on for a part of it, and here all eight have one machine that may be busy with other tests.
             clients.Add(await cluster.ConnectAsync(callTimeout: TimeSpan.FromSeconds(6)));
         }
-        var won = 0;
-        for (var round = 0; round < 20; round++)
+        for (var round = 0; round < 40; round++)
         {
             var watch = Stopwatch.StartNew();
             var answers = new ConcurrentBag<(RedlockTestClient Client, LeaseOwner Owner, AcquireResult Answer)>();
             await Task.WhenAll(
-                clients.Select(client =>
+                clients.Select(asker =>
                     Task.Run(
                         async () =>
                         {
-                            var owner = client.NewOwner();
-                            answers.Add((client, owner, await client.TryAsync(owner: owner)));
+                            var request = asker.NewOwner();
+                            answers.Add((asker, request, await asker.TryAsync(owner: request)));
                         },
                         Stop
                     )
                 )
             );
             Assert.True(watch.Elapsed < RedlockCluster.LongestLease, $"decided after {watch.Elapsed}");
-            var granted = answers.Where(a => a.Answer is AcquireResult.Granted).ToList();
-            Assert.True(granted.Count <= 1, $"{granted.Count} were granted the key");
-            won += granted.Count;
+            var (client, owner, _) = Assert.Single(answers, a => a.Answer is AcquireResult.Granted);
             // While the vote goes on, whoever is ahead is named, and that need not be who has the key in the end.
             Assert.All(
                 answers.Where(a => a.Answer is not AcquireResult.Granted),
@@ -54,15 +51,10 @@ public sealed class RedlockVoteTests
                     Assert.Contains(clients, c => c.Replica.Id == holder);
                 }
             );
-            foreach (var (client, owner, _) in granted)
-            {
-                Assert.True((await client.Store.ReleaseAsync(LockKey.From("job:a"), owner, Stop)).Released);
-            }
+            Assert.True((await client.Store.ReleaseAsync(LockKey.From("job:a"), owner, Stop)).Released);
             // Nothing of the others is left on any node.
             await Eventually.Holds(async () => await cluster.HoldersAsync("job:a") == 0, RedlockCluster.LongestLease / 4);
         }
-        // Now and then nobody has a majority, because what they saw of the nodes was of different moments.
-        Assert.True(won >= 15, $"somebody got the key in {won} of 20 rounds");
     }
 
     [Fact]
