@@ -13,6 +13,9 @@ namespace Scheduler.Redis;
 /// </summary>
 internal sealed class RedisConnection : IAsyncDisposable
 {
+    /// <summary>Several unanswered checks over a connection that calls itself connected: a path that died without a word.</summary>
+    private const int SilentChecksBeforeReconnect = 3;
+
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(10);
 
     private readonly Lock _gate = new();
@@ -23,6 +26,8 @@ internal sealed class RedisConnection : IAsyncDisposable
     private readonly ILogger _log;
     private Task<ConnectionMultiplexer>? _connecting;
     private IDatabase? _database;
+    private long _connectingSince;
+    private int _silentChecks;
     private int _epoch;
     private bool _disposed;
 
@@ -127,8 +132,30 @@ internal sealed class RedisConnection : IAsyncDisposable
     public async Task<ISubscriber> SubscriberAsync(CancellationToken cancellationToken) =>
         (await ConnectAsync(cancellationToken)).Multiplexer.GetSubscriber();
 
+    /// <summary>A check of the node passed.</summary>
+    public void CheckPassed() => Volatile.Write(ref _silentChecks, 0);
+
+    /// <summary>A check failed: what will not mend itself is replaced.</summary>
+    public void CheckFailed(Exception exception)
+    {
+        if (exception is TimeoutException && Interlocked.Increment(ref _silentChecks) >= SilentChecksBeforeReconnect)
+        {
+            _log.Reconnecting(Endpoint, Interlocked.Exchange(ref _silentChecks, 0));
+            Abandon();
+        }
+        else if (
+            exception is RedisConnectionException
+            && !IsConnected
+            && _bounded.Time.GetElapsedTime(Volatile.Read(ref _connectingSince)) > TimeSpan.FromMilliseconds(2 * _options.ConnectTimeout)
+        )
+        {
+            // The client may have stopped trying: one whose first handshake was interrupted stays as it is for ever.
+            Abandon();
+        }
+    }
+
     /// <summary>Gives up the present multiplexer, whose connection looks alive and says nothing; the next command connects anew.</summary>
-    public void Abandon()
+    private void Abandon()
     {
         Task<ConnectionMultiplexer>? old;
         lock (_gate)
@@ -184,6 +211,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             if (_connecting is null or { IsFaulted: true } or { IsCanceled: true })
             {
                 // Off the caller's thread: the client resolves names before it first awaits.
+                Volatile.Write(ref _connectingSince, _bounded.Time.GetTimestamp());
                 _connecting = Task.Run(OpenAsync, CancellationToken.None);
             }
             connecting = _connecting;

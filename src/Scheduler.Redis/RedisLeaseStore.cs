@@ -21,9 +21,6 @@ namespace Scheduler.Redis;
 /// </remarks>
 public sealed class RedisLeaseStore : ILeaseStore
 {
-    // Several unanswered checks over a connection that calls itself connected: a path that died without a word.
-    private const int SilentChecksBeforeReconnect = 3;
-
     private readonly TimeSpan _longestLease;
     private readonly RedisConnection _connection;
     private readonly RedisNames _names;
@@ -31,7 +28,6 @@ public sealed class RedisLeaseStore : ILeaseStore
     private readonly ReleaseFeed _feed;
     private readonly ILogger _log;
     private readonly GrantCalls _grants;
-    private int _silentChecks;
 
     /// <summary>Makes the store without contacting the server.</summary>
     /// <param name="connectionString">host:port and options of StackExchange.Redis; exactly one endpoint. Never logged or shown.</param>
@@ -69,7 +65,7 @@ public sealed class RedisLeaseStore : ILeaseStore
         try
         {
             var (info, node) = await _check.RunAsync(use, cancellationToken);
-            _silentChecks = 0;
+            _connection.CheckPassed();
             _grants.Allow(node);
             // Not waited for: without reports waiting goes on by polling, while a check that failed would take all locks away.
             _feed.EnsureSoon();
@@ -77,11 +73,7 @@ public sealed class RedisLeaseStore : ILeaseStore
         }
         catch (Exception exception) when (exception is not OperationCanceledException)
         {
-            if (exception is TimeoutException && Interlocked.Increment(ref _silentChecks) >= SilentChecksBeforeReconnect)
-            {
-                Telemetry.Log.Reconnecting(_log, _connection.Endpoint, Interlocked.Exchange(ref _silentChecks, 0));
-                _connection.Abandon();
-            }
+            _connection.CheckFailed(exception);
             throw _connection.Translate(exception);
         }
     }

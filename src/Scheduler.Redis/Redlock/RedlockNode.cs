@@ -12,9 +12,6 @@ namespace Scheduler.Redis.Redlock;
 /// </summary>
 internal sealed class RedlockNode : IAsyncDisposable
 {
-    /// <summary>Several unanswered checks over a connection that calls itself connected: a path that died without a word.</summary>
-    private const int SilentChecksBeforeReconnect = 3;
-
     /// <summary>What is sent to a node that does not answer, so that it is done when the node goes on, has this bound.</summary>
     private const int MaxUnanswered = 10_000;
 
@@ -28,7 +25,6 @@ internal sealed class RedlockNode : IAsyncDisposable
     private long _nextTry = long.MinValue;
     private long _progressAt;
     private int _unanswered;
-    private int _silentChecks;
     private bool _loggedOut = true;
     private volatile bool _disposed;
 
@@ -194,7 +190,7 @@ internal sealed class RedlockNode : IAsyncDisposable
         try
         {
             var (info, node) = await _check.RunAsync(Use, CancellationToken.None);
-            Volatile.Write(ref _silentChecks, 0);
+            Connection.CheckPassed();
             // What was sent before and has no answer does not speak against a node that just answered.
             Volatile.Write(ref _unanswered, 0);
             if (Claim?.Invoke(this, (string)node.RunId!) is { } other)
@@ -219,11 +215,7 @@ internal sealed class RedlockNode : IAsyncDisposable
         catch (Exception exception)
 #pragma warning restore CA1031
         {
-            if (exception is TimeoutException && Interlocked.Increment(ref _silentChecks) >= SilentChecksBeforeReconnect)
-            {
-                _log.Reconnecting(Endpoint, Interlocked.Exchange(ref _silentChecks, 0));
-                Connection.Abandon();
-            }
+            Connection.CheckFailed(exception);
             _checked = null;
             return new RedisCheckResult(null, NoteProblem(Connection.Translate(exception)));
         }
