@@ -19,6 +19,20 @@ public sealed record RunPage(IReadOnlyList<RunRecord> Items, string? Next);
 /// <param name="Attempts">Its attempts in order.</param>
 public sealed record RecordedOccurrence(RunRecord Run, IReadOnlyList<RunAttempt> Attempts);
 
+/// <summary>A range of a trigger's occurrences.</summary>
+/// <param name="Job">The job.</param>
+/// <param name="Trigger">The trigger.</param>
+/// <param name="After">The exclusive lower bound of scheduled times.</param>
+/// <param name="Until">The inclusive upper bound.</param>
+public readonly record struct OccurrenceRange(string Job, string Trigger, DateTimeOffset After, DateTimeOffset Until);
+
+/// <summary>What the ledger knows of a range.</summary>
+/// <param name="Rows">In order the rows in it, and the earlier ones whose newest attempt ended at or after its begin: what is made up for
+/// late may still have run while others came due.</param>
+/// <param name="Before">The newest row at or before the begin of the range that is not <see cref="RunState.Overlapped"/>, or
+/// <see langword="null"/>.</param>
+public sealed record RecordedRange(IReadOnlyList<RecordedOccurrence> Rows, RecordedOccurrence? Before);
+
 /// <summary>A run that somebody asks for.</summary>
 /// <param name="Job">The job.</param>
 /// <param name="LockKey">The key that its attempts lock.</param>
@@ -33,6 +47,9 @@ public sealed record RunRequest(string Job, LockKey LockKey, string? Data, DateT
 /// </summary>
 public interface IRunLedger
 {
+    /// <summary>How many ranges <see cref="OccurrencesAsync"/> takes at most.</summary>
+    public const int MaxRanges = 500;
+
     /// <summary>
     /// Records a claim and raises the fence of the lock key to its token, in one transaction. A running run is taken over only under a
     /// larger token than its own: the caller holds the lock, so the former holder is gone.
@@ -57,28 +74,11 @@ public interface IRunLedger
     /// <param name="cancellationToken">Ends the call.</param>
     ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// Shows, in order, the rows of a trigger's occurrences with <paramref name="after"/> &lt; scheduled time ≤ <paramref name="until"/>,
-    /// and the earlier ones whose newest attempt ended at or after <paramref name="after"/>: what is made up for late may still have run
-    /// while others came due.
-    /// </summary>
-    ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
-        string job,
-        string trigger,
-        DateTimeOffset after,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    );
-
-    /// <summary>
-    /// Shows the newest row of a trigger at or before a time that is not <see cref="RunState.Overlapped"/>, or <see langword="null"/>.
-    /// </summary>
-    ValueTask<RecordedOccurrence?> LastOccurrenceAsync(
-        string job,
-        string trigger,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    );
+    /// <summary>Shows what is recorded of triggers' occurrences.</summary>
+    /// <param name="ranges">At most <see cref="MaxRanges"/>.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>What is known of each, in the same order.</returns>
+    ValueTask<IReadOnlyList<RecordedRange>> OccurrencesAsync(IReadOnlyList<OccurrenceRange> ranges, CancellationToken cancellationToken);
 
     /// <summary>Records occurrences as overlapped; those that have a row already stay as they are.</summary>
     ValueTask RecordOverlappedAsync(

@@ -11,24 +11,42 @@ namespace Scheduler.Runs;
 /// again.</param>
 public sealed record ScheduleRecord(string Job, string Trigger, string Fingerprint, DateTimeOffset Since, DateTimeOffset SettledUntil);
 
+/// <summary>A definition of a trigger.</summary>
+/// <param name="Job">The job.</param>
+/// <param name="Trigger">The trigger.</param>
+/// <param name="Fingerprint">Identifies the definition.</param>
+public readonly record struct ScheduleKey(string Job, string Trigger, string Fingerprint);
+
+/// <summary>How far a definition of a trigger is settled.</summary>
+/// <param name="Definition">The definition.</param>
+/// <param name="Until">See <see cref="ScheduleRecord.SettledUntil"/>.</param>
+public readonly record struct SettledSchedule(ScheduleKey Definition, DateTimeOffset Until);
+
 /// <summary>The definitions of triggers that the group has used, and how far their past is settled. Thread-safe.</summary>
 public interface IScheduleLedger
 {
+    /// <summary>How many definitions one call takes at most.</summary>
+    public const int MaxBatch = 500;
+
     /// <summary>
-    /// Reports that this replica has a definition; the first report creates it with since = settled until = <paramref name="now"/>.
+    /// Reports that this replica has definitions; the first report creates one with since = settled until = <paramref name="now"/>.
     /// So does a report of one that is not the newest any more: it is the newest again, and nothing before its return is due, because
     /// the rows of that time may have been pruned.
     /// </summary>
-    ValueTask<ScheduleRecord> ObserveAsync(
-        string job,
-        string trigger,
-        string fingerprint,
+    /// <param name="definitions">At most <see cref="MaxBatch"/>, each once.</param>
+    /// <param name="now">The replica's wall clock.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>What is recorded of each, in the same order.</returns>
+    ValueTask<IReadOnlyList<ScheduleRecord>> ObserveAsync(
+        IReadOnlyList<ScheduleKey> definitions,
         DateTimeOffset now,
         CancellationToken cancellationToken
     );
 
     /// <summary>Moves <see cref="ScheduleRecord.SettledUntil"/> forward; an earlier time changes nothing.</summary>
-    ValueTask SettleAsync(string job, string trigger, string fingerprint, DateTimeOffset until, CancellationToken cancellationToken);
+    /// <param name="settled">At most <see cref="MaxBatch"/>, each definition once.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    ValueTask SettleAsync(IReadOnlyList<SettledSchedule> settled, CancellationToken cancellationToken);
 
     /// <summary>Lists all definitions of the group.</summary>
     ValueTask<IReadOnlyList<ScheduleRecord>> ListAsync(CancellationToken cancellationToken);

@@ -50,6 +50,13 @@ internal static class LedgerRules
         ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, most);
     }
 
+    /// <summary>Refuses more than <paramref name="most"/> items.</summary>
+    public static void CheckBatch<T>(IReadOnlyList<T> items, int most)
+    {
+        ArgumentNullException.ThrowIfNull(items);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(items.Count, most, nameof(items));
+    }
+
     /// <summary>What a completion makes of its run: the state, and by how much it raises the count of failures.</summary>
     public static (RunState State, int Failures) Effect(Completion completion) =>
         completion.Outcome switch

@@ -29,6 +29,7 @@ internal sealed class Reconciler : IDisposable
     private readonly ILogger _logger;
     private readonly WakeSignal _wake;
     private readonly TimeSpan _interval;
+    private readonly RunningSightings _running;
     private volatile HashSet<LockKey> _watched = [];
     private IReadOnlyList<TrackedSchedule> _schedules = [];
     private long _lastSettling;
@@ -51,6 +52,7 @@ internal sealed class Reconciler : IDisposable
         (_maxClockOffset, _logger) = (maxClockOffset, logger);
         _settler = new Settler(state, time, logger);
         _wake = new WakeSignal(time);
+        _running = new RunningSightings(time);
         // On one host a dead process's leases are free at once, without anything that could tell; elsewhere expiry is known ahead.
         _interval = locks.Traits.HostLocal ? TimeSpan.FromMilliseconds(200) : TimeSpan.FromSeconds(1);
     }
@@ -111,13 +113,7 @@ internal sealed class Reconciler : IDisposable
     }
 
     /// <summary>Writes down how far all schedules are settled; called at a stop.</summary>
-    public async ValueTask WriteSettledAsync(CancellationToken cancellationToken)
-    {
-        foreach (var schedule in _schedules)
-        {
-            await _settler.WriteAsync(schedule, cancellationToken);
-        }
-    }
+    public ValueTask WriteSettledAsync(CancellationToken cancellationToken) => _settler.WriteAsync(_schedules, cancellationToken);
 
     public void Dispose() => _wake.Dispose();
 
@@ -127,9 +123,16 @@ internal sealed class Reconciler : IDisposable
     {
         var now = _time.GetUtcNow();
         var candidates = new List<Launch>();
-        foreach (var run in await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken))
+        var open = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken);
+        var soonest = _running.Look(open);
+        foreach (var run in open)
         {
-            var due = run.State != RunState.Waiting || run.NextAttemptAt is null || run.NextAttemptAt <= now;
+            var due = run.State switch
+            {
+                RunState.Waiting => run.NextAttemptAt is null || run.NextAttemptAt <= now,
+                RunState.Running => _running.IsOld(run.Id),
+                _ => true,
+            };
             if (due && !_pipeline.IsRunning(run.Id) && await HasJobAsync(scheduler, run.Job, cancellationToken))
             {
                 var occurrence = new Occurrence(run.Job, run.Trigger, run.ScheduledAt);
@@ -141,12 +144,10 @@ internal sealed class Reconciler : IDisposable
             _settleNow = false;
             _lastSettling = _time.GetTimestamp();
             await _launcher.MendAsync(scheduler, _jobs, cancellationToken);
-            foreach (var schedule in _schedules)
-            {
-                candidates.AddRange(await _settler.SettleAsync(schedule, now - _maxClockOffset, cancellationToken));
-            }
+            candidates.AddRange(await _settler.SettleAsync(_schedules, now - _maxClockOffset, cancellationToken));
         }
-        return await LaunchAsync(scheduler, candidates, cancellationToken);
+        var next = await LaunchAsync(scheduler, candidates, cancellationToken);
+        return soonest < next ? soonest : next;
     }
 
     // What was missed is made up for one after another, not one a second, and takes a key that comes free before the next due time does.

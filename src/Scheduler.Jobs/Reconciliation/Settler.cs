@@ -5,98 +5,109 @@ using Scheduler.Runs;
 namespace Scheduler.Jobs.Reconciliation;
 
 /// <summary>
-/// Looks at what a schedule was due to fire since the bound up to which everything has a row, records what was overlapped, and names
-/// what has to be run. Used by the reconciler's loop alone.
+/// Looks at what schedules were due to fire since the bound up to which everything has a row, records what was overlapped, and names
+/// what has to be run. Asks State for many schedules at once. Used by the reconciler's loop alone.
 /// </summary>
 internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logger)
 {
     /// <summary>How many missed occurrences of a trigger are run; older ones are left out.</summary>
     public const int MaxMissed = 1_000;
 
-    /// <summary>Settles a schedule up to a time.</summary>
-    /// <param name="schedule">The schedule.</param>
+    // One call has the time limit of a call, and its answer is in memory at once.
+    private const int Together = 250;
+
+    /// <summary>Settles schedules up to a time.</summary>
+    /// <param name="schedules">The schedules.</param>
     /// <param name="until">Later occurrences are left to their fires.</param>
     /// <param name="cancellationToken">Ends the look.</param>
-    /// <returns>What has to be run; nothing when the schedule cannot be judged, which is logged once.</returns>
+    /// <returns>What has to be run. A schedule that cannot be judged is left out, which is logged once.</returns>
     /// <exception cref="StateUnavailableException">State does not answer.</exception>
     public async ValueTask<IReadOnlyList<Launch>> SettleAsync(
-        TrackedSchedule schedule,
+        IReadOnlyList<TrackedSchedule> schedules,
         DateTimeOffset until,
         CancellationToken cancellationToken
     )
     {
-        try
-        {
-            var missing = await JudgeAsync(schedule, until, cancellationToken);
-            schedule.IsBroken = false;
-            return missing;
-        }
-#pragma warning disable CA1031 // One schedule that cannot be judged must not keep the others from it.
-        catch (Exception e) when (e is not (StateUnavailableException or OperationCanceledException))
-#pragma warning restore CA1031
-        {
-            if (!schedule.IsBroken)
-            {
-                JobLog.ReconcilerFailed(logger, e);
-            }
-            schedule.IsBroken = true;
-            return [];
-        }
-    }
-
-    /// <summary>Writes down how far a schedule is settled, if it was looked at.</summary>
-    public async ValueTask WriteAsync(TrackedSchedule schedule, CancellationToken cancellationToken)
-    {
-        if (schedule.SettledUntil is { } until)
-        {
-            var (job, trigger) = (schedule.Policy.Job, schedule.Trigger);
-            await state.CallAsync(
-                (s, token) => s.Schedules.SettleAsync(job, trigger, schedule.Schedule.Fingerprint, until, token),
-                cancellationToken
-            );
-        }
-    }
-
-    private async ValueTask<IReadOnlyList<Launch>> JudgeAsync(
-        TrackedSchedule schedule,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    )
-    {
-        var (job, trigger) = (schedule.Policy.Job, schedule.Trigger);
-        if (schedule.SettledUntil is not { } after)
-        {
-            var record = await state.CallAsync(
-                (s, token) => s.Schedules.ObserveAsync(job, trigger, schedule.Schedule.Fingerprint, time.GetUtcNow(), token),
-                cancellationToken
-            );
-            schedule.Observe(record);
-            after = record.SettledUntil;
-        }
-        var (due, leftOut) = until > after ? schedule.Schedule.Between(after, until, MaxMissed) : ([], false);
-        if (due.Count == 0)
-        {
-            return [];
-        }
-        if (leftOut)
-        {
-            after = due[0] - TimeSpan.FromMilliseconds(1);
-        }
-        var rows = await state.CallAsync((s, token) => s.Runs.OccurrencesAsync(job, trigger, after, until, token), cancellationToken);
-        var before = rows.Any(r => r.Run.ScheduledAt == due[0])
-            ? null
-            : await state.CallAsync((s, token) => s.Runs.LastOccurrenceAsync(job, trigger, after, token), cancellationToken);
-        var settlement = Settlement.Of(due, rows, before, schedule.Schedule.Next(due[^1]));
-        if (leftOut && settlement.Missing.Count > 0)
-        {
-            JobLog.LeftOut(logger, job, trigger, MaxMissed, due[0]);
-        }
-        var missing = await RecordAsync(schedule, settlement, cancellationToken);
-        if (settlement.SettledUntil is { } settled && schedule.Settle(settled))
-        {
-            await WriteAsync(schedule, cancellationToken);
-        }
+        await ForAllAsync(schedules.Where(s => s.SettledUntil is null), s => s, chunk => ObserveAsync(chunk, cancellationToken));
+        var (missing, settled) = (new List<Launch>(), new List<TrackedSchedule>());
+        await ForAllAsync(LookAt(schedules, until), l => l.Schedule, chunk => JudgeAsync(chunk, missing, settled, cancellationToken));
+        await WriteAsync(settled, cancellationToken);
         return missing;
+    }
+
+    /// <summary>Writes down how far schedules are settled, where they were looked at.</summary>
+    public ValueTask WriteAsync(IEnumerable<TrackedSchedule> schedules, CancellationToken cancellationToken) =>
+        ForAllAsync(
+            schedules.Where(s => s.SettledUntil is not null),
+            s => s,
+            async chunk =>
+            {
+                List<SettledSchedule> bounds = [.. chunk.Select(s => new SettledSchedule(s.Key, s.SettledUntil!.Value))];
+                await state.CallAsync((s, token) => s.Schedules.SettleAsync(bounds, token), cancellationToken);
+            }
+        );
+
+    private async ValueTask ObserveAsync(IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
+    {
+        List<ScheduleKey> keys = [.. schedules.Select(s => s.Key)];
+        var records = await state.CallAsync((s, token) => s.Schedules.ObserveAsync(keys, time.GetUtcNow(), token), cancellationToken);
+        foreach (var (schedule, record) in schedules.Zip(records))
+        {
+            schedule.Observe(record);
+        }
+    }
+
+    private List<Look> LookAt(IReadOnlyList<TrackedSchedule> schedules, DateTimeOffset until)
+    {
+        var looks = new List<Look>();
+        foreach (var schedule in schedules)
+        {
+            try
+            {
+                if (schedule.Due(until, MaxMissed) is { Due: { Count: > 0 } due, LeftOut: var leftOut })
+                {
+                    looks.Add(new Look(schedule, due, leftOut, until));
+                }
+            }
+            catch (Exception e) when (IsOfOneSchedule(e))
+            {
+                SetAside(schedule, e);
+            }
+        }
+        return looks;
+    }
+
+    private async ValueTask JudgeAsync(
+        IReadOnlyList<Look> looks,
+        List<Launch> missing,
+        List<TrackedSchedule> settled,
+        CancellationToken cancellationToken
+    )
+    {
+        List<OccurrenceRange> ranges = [.. looks.Select(l => l.Range)];
+        var found = await state.CallAsync((s, token) => s.Runs.OccurrencesAsync(ranges, token), cancellationToken);
+        foreach (var (look, range) in looks.Zip(found))
+        {
+            var schedule = look.Schedule;
+            try
+            {
+                var settlement = Settlement.Of(look.Due, range.Rows, range.Before, schedule.Schedule.Next(look.Due[^1]));
+                if (look.LeftOut && settlement.Missing.Count > 0)
+                {
+                    JobLog.LeftOut(logger, schedule.Policy.Job, schedule.Trigger, MaxMissed, look.Due[0]);
+                }
+                missing.AddRange(await RecordAsync(schedule, settlement, cancellationToken));
+                if (settlement.SettledUntil is { } bound && schedule.Settle(bound))
+                {
+                    settled.Add(schedule);
+                }
+                schedule.IsBroken = false;
+            }
+            catch (Exception e) when (IsOfOneSchedule(e))
+            {
+                SetAside(schedule, e);
+            }
+        }
     }
 
     private async ValueTask<IReadOnlyList<Launch>> RecordAsync(
@@ -126,5 +137,53 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
         }
         var data = QuartzNames.ToJson(schedule.Data);
         return [.. settlement.Missing.Select(at => new Launch(new(job, trigger, at), lockKey, null, data, "no replica has run it"))];
+    }
+
+    /// <summary>Asks for many at once; what is refused because of one of them is asked for each alone.</summary>
+    private async ValueTask ForAllAsync<T>(IEnumerable<T> all, Func<T, TrackedSchedule> scheduleOf, Func<IReadOnlyList<T>, ValueTask> work)
+    {
+        foreach (var chunk in all.Chunk(Together))
+        {
+            try
+            {
+                await work(chunk);
+            }
+            catch (Exception e) when (IsOfOneSchedule(e))
+            {
+                if (chunk is [var only])
+                {
+                    SetAside(scheduleOf(only), e);
+                    continue;
+                }
+                foreach (var one in chunk)
+                {
+                    await ForAllAsync([one], scheduleOf, work);
+                }
+            }
+        }
+    }
+
+    // One schedule that cannot be judged must not keep the others from it.
+    private static bool IsOfOneSchedule(Exception e) => e is not (StateUnavailableException or OperationCanceledException);
+
+    private void SetAside(TrackedSchedule schedule, Exception reason)
+    {
+        if (!schedule.IsBroken)
+        {
+            JobLog.ReconcilerFailed(logger, reason);
+        }
+        schedule.IsBroken = true;
+    }
+
+    private sealed record Look(TrackedSchedule Schedule, IReadOnlyList<DateTimeOffset> Due, bool LeftOut, DateTimeOffset Until)
+    {
+        /// <summary>From the bound up to which it is settled, or from the first one that is not left out.</summary>
+        public OccurrenceRange Range =>
+            new(
+                Schedule.Policy.Job,
+                Schedule.Trigger,
+                LeftOut ? Due[0] - TimeSpan.FromMilliseconds(1) : Schedule.SettledUntil!.Value,
+                Until
+            );
     }
 }

@@ -10,6 +10,7 @@ internal sealed class TrackedSchedule(JobPolicy policy, string trigger, Schedule
     private static readonly TimeSpan WriteInterval = TimeSpan.FromSeconds(30);
 
     private DateTimeOffset _written;
+    private DateTimeOffset _quietUntil = DateTimeOffset.MinValue;
 
     /// <summary>The job's policy.</summary>
     public JobPolicy Policy => policy;
@@ -28,6 +29,27 @@ internal sealed class TrackedSchedule(JobPolicy policy, string trigger, Schedule
 
     /// <summary>How far its past is settled; <see langword="null"/> before State was asked.</summary>
     public DateTimeOffset? SettledUntil { get; private set; }
+
+    /// <summary>What identifies the definition.</summary>
+    public ScheduleKey Key => new(policy.Job, trigger, schedule.Fingerprint);
+
+    /// <summary>What came due since the bound up to which it is settled.</summary>
+    /// <param name="until">Later ones are left out.</param>
+    /// <param name="limit">How many at most, the newest ones.</param>
+    public (IReadOnlyList<DateTimeOffset> Due, bool LeftOut) Due(DateTimeOffset until, int limit)
+    {
+        // Asked once a second and more, and an expression takes its time to say that nothing is due.
+        if (SettledUntil is not { } after || until < _quietUntil)
+        {
+            return ([], false);
+        }
+        var (due, leftOut) = until > after ? schedule.Between(after, until, limit) : ([], false);
+        if (due.Count == 0)
+        {
+            _quietUntil = schedule.Next(after) ?? DateTimeOffset.MaxValue;
+        }
+        return (due, leftOut);
+    }
 
     /// <summary>Takes what State knows.</summary>
     public void Observe(ScheduleRecord record)

@@ -86,12 +86,11 @@ internal sealed class PostgresRunLedger : IRunLedger
         {
             return null;
         }
-        var found = await _database.CallAsync(
+        return await _database.CallAsync(
             batch => batch.Add(_queries.Find).Text(_group).Id(id),
-            RunReader.OccurrencesAsync,
+            RunReader.OccurrenceAsync,
             cancellationToken
         );
-        return found is [var run] ? run : null;
     }
 
     public async ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken)
@@ -140,32 +139,24 @@ internal sealed class PostgresRunLedger : IRunLedger
         );
     }
 
-    public async ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
-        string job,
-        string trigger,
-        DateTimeOffset after,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    ) =>
-        await _database.CallAsync(
-            batch => batch.Add(_queries.Occurrences).Text(_group).Text(job).Text(trigger).Time(after).Time(until),
-            RunReader.OccurrencesAsync,
-            cancellationToken
-        );
-
-    public async ValueTask<RecordedOccurrence?> LastOccurrenceAsync(
-        string job,
-        string trigger,
-        DateTimeOffset until,
+    public async ValueTask<IReadOnlyList<RecordedRange>> OccurrencesAsync(
+        IReadOnlyList<OccurrenceRange> ranges,
         CancellationToken cancellationToken
     )
     {
-        var found = await _database.CallAsync(
-            batch => batch.Add(_queries.LastOccurrence).Text(_group).Text(job).Text(trigger).Time(until),
-            RunReader.OccurrencesAsync,
+        LedgerRules.CheckBatch(ranges, IRunLedger.MaxRanges);
+        return await _database.CallAsync(
+            batch =>
+                batch
+                    .Add(_queries.Occurrences)
+                    .Text(_group)
+                    .Texts([.. ranges.Select(r => r.Job)])
+                    .Texts([.. ranges.Select(r => r.Trigger)])
+                    .TimeList([.. ranges.Select(r => (DateTime?)Times.Of(r.After))])
+                    .TimeList([.. ranges.Select(r => (DateTime?)Times.Of(r.Until))]),
+            reader => RunReader.RangesAsync(reader, ranges.Count),
             cancellationToken
         );
-        return found is [var run] ? run : null;
     }
 
     public async ValueTask RecordOverlappedAsync(

@@ -6,93 +6,114 @@ namespace Scheduler.Postgres.State;
 /// <summary>The schedules on PostgreSQL. Thread-safe.</summary>
 internal sealed class PostgresScheduleLedger(StateDatabase database, string group) : IScheduleLedger
 {
-    private const string This = "group_name = $1 AND job = $2 AND trigger_name = $3 AND fingerprint = $4";
+    private const string Given = "unnest($2, $3, $4) WITH ORDINALITY AS q (job, trigger_name, fingerprint, n)";
+    private const string IsGiven =
+        "s.group_name = $1 AND s.job = q.job AND s.trigger_name = q.trigger_name AND s.fingerprint = q.fingerprint";
 
     private readonly string _table = $"{database.Place.Quoted}.schedules";
 
     private string Insert =>
         $"""
             INSERT INTO {_table} (group_name, job, trigger_name, fingerprint, since, settled_until)
-            VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING
+            SELECT $1, q.job, q.trigger_name, q.fingerprint, $5, $5 FROM {Given} ORDER BY q.n ON CONFLICT DO NOTHING
             """;
 
     // A definition that comes back after another one was in use: rows behind the newest one's bound may have been pruned.
+    // Rows are locked in one order, so that replicas that report the same at once do not wait for each other in a circle.
     private string Return =>
         $"""
-            UPDATE {_table} AS s SET since = $5, settled_until = greatest(s.settled_until, $5)
-            WHERE {This} AND EXISTS (SELECT 1 FROM {_table} n WHERE n.group_name = $1 AND n.job = $2 AND n.trigger_name = $3
-              AND (n.since, n.seq) > (s.since, s.seq))
+            WITH q AS (
+              SELECT s.job, s.trigger_name, s.fingerprint FROM {Given} JOIN {_table} s ON {IsGiven}
+              WHERE EXISTS (SELECT 1 FROM {_table} n WHERE n.group_name = $1 AND n.job = s.job AND n.trigger_name = s.trigger_name
+                AND (n.since, n.seq) > (s.since, s.seq))
+              ORDER BY s.job, s.trigger_name, s.fingerprint FOR UPDATE OF s)
+            UPDATE {_table} AS s SET since = $5, settled_until = greatest(s.settled_until, $5) FROM q WHERE {IsGiven}
+            """;
+
+    private string Show =>
+        $"""
+            SELECT s.job, s.trigger_name, s.fingerprint, s.since, s.settled_until FROM {Given} JOIN {_table} s ON {IsGiven} ORDER BY q.n
+            """;
+
+    private string Settle =>
+        $"""
+            WITH q AS (
+              SELECT s.job, s.trigger_name, s.fingerprint, q.until
+              FROM unnest($2, $3, $4, $5) AS q (job, trigger_name, fingerprint, until) JOIN {_table} s ON {IsGiven}
+              WHERE s.settled_until < q.until ORDER BY s.job, s.trigger_name, s.fingerprint FOR UPDATE OF s)
+            UPDATE {_table} AS s SET settled_until = q.until FROM q WHERE {IsGiven} AND s.settled_until < q.until
             """;
 
     private string Select => $"SELECT job, trigger_name, fingerprint, since, settled_until FROM {_table} WHERE group_name = $1";
 
-    public ValueTask<ScheduleRecord> ObserveAsync(
-        string job,
-        string trigger,
-        string fingerprint,
+    public async ValueTask<IReadOnlyList<ScheduleRecord>> ObserveAsync(
+        IReadOnlyList<ScheduleKey> definitions,
         DateTimeOffset now,
         CancellationToken cancellationToken
-    ) =>
-        database.CallAsync(
+    )
+    {
+        LedgerRules.CheckBatch(definitions, IScheduleLedger.MaxBatch);
+        ScheduleKey[] ordered =
+        [
+            .. definitions
+                .OrderBy(d => d.Job, StringComparer.Ordinal)
+                .ThenBy(d => d.Trigger, StringComparer.Ordinal)
+                .ThenBy(d => d.Fingerprint, StringComparer.Ordinal),
+        ];
+        var records = await database.CallAsync(
             batch =>
             {
-                batch.Add(Insert).Text(group).Text(job).Text(trigger).Text(fingerprint).Time(now);
-                batch.Add(Return).Text(group).Text(job).Text(trigger).Text(fingerprint).Time(now);
-                batch
-                    .Add($"{Select} AND job = $2 AND trigger_name = $3 AND fingerprint = $4")
-                    .Text(group)
-                    .Text(job)
-                    .Text(trigger)
-                    .Text(fingerprint);
+                Give(batch.Add(Insert), ordered).Time(now);
+                Give(batch.Add(Return), ordered).Time(now);
+                Give(batch.Add(Show), ordered);
             },
-            static async reader =>
-            {
-                await reader.ReadAsync();
-                return Read(reader);
-            },
+            ReadAsync,
             cancellationToken
         );
+        var byKey = records.ToDictionary(r => new ScheduleKey(r.Job, r.Trigger, r.Fingerprint));
+        return [.. definitions.Select(d => byKey[d])];
+    }
 
-    public ValueTask SettleAsync(
-        string job,
-        string trigger,
-        string fingerprint,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    ) =>
-        database.WriteAsync(
+    public async ValueTask SettleAsync(IReadOnlyList<SettledSchedule> settled, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckBatch(settled, IScheduleLedger.MaxBatch);
+        await database.WriteAsync(
             batch =>
-                batch
-                    .Add($"UPDATE {_table} SET settled_until = $5 WHERE {This} AND settled_until < $5")
-                    .Text(group)
-                    .Text(job)
-                    .Text(trigger)
-                    .Text(fingerprint)
-                    .Time(until),
+                Give(batch.Add(Settle), [.. settled.Select(s => s.Definition)])
+                    .TimeList([.. settled.Select(s => (DateTime?)Times.Of(s.Until))]),
             cancellationToken
         );
+    }
 
     public async ValueTask<IReadOnlyList<ScheduleRecord>> ListAsync(CancellationToken cancellationToken) =>
         await database.CallAsync(
             batch => batch.Add($"{Select} ORDER BY job, trigger_name, since, seq").Text(group),
-            static async reader =>
-            {
-                var rows = new List<ScheduleRecord>();
-                while (await reader.ReadAsync())
-                {
-                    rows.Add(Read(reader));
-                }
-                return rows;
-            },
+            ReadAsync,
             cancellationToken
         );
 
-    private static ScheduleRecord Read(NpgsqlDataReader reader) =>
-        new(
-            reader.GetString(0),
-            reader.GetString(1),
-            reader.GetString(2),
-            Times.From(reader.GetDateTime(3)),
-            Times.From(reader.GetDateTime(4))
-        );
+    private NpgsqlParameterCollection Give(NpgsqlParameterCollection parameters, ScheduleKey[] definitions) =>
+        parameters
+            .Text(group)
+            .Texts([.. definitions.Select(d => d.Job)])
+            .Texts([.. definitions.Select(d => d.Trigger)])
+            .Texts([.. definitions.Select(d => d.Fingerprint)]);
+
+    private static async Task<List<ScheduleRecord>> ReadAsync(NpgsqlDataReader reader)
+    {
+        var rows = new List<ScheduleRecord>();
+        while (await reader.ReadAsync())
+        {
+            rows.Add(
+                new ScheduleRecord(
+                    reader.GetString(0),
+                    reader.GetString(1),
+                    reader.GetString(2),
+                    Times.From(reader.GetDateTime(3)),
+                    Times.From(reader.GetDateTime(4))
+                )
+            );
+        }
+        return rows;
+    }
 }

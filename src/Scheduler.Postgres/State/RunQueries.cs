@@ -3,7 +3,9 @@ namespace Scheduler.Postgres.State;
 /// <summary>The statements of the run ledger on one schema. Immutable and thread-safe.</summary>
 internal sealed class RunQueries(StatePlace place)
 {
-    private const string OfTrigger = "r.group_name = $1 AND r.job = $2 AND r.trigger_name = $3 AND r.kind = 'scheduled'";
+    private const string OfTrigger = "r.group_name = $1 AND r.job = q.job AND r.trigger_name = q.trigger_name AND r.kind = 'scheduled'";
+
+    private const string AttemptColumns = "a.attempt, a.token, a.replica, a.started_at, a.ended_at, a.outcome";
 
     private static readonly string Columns = RunReader.Columns("r.");
 
@@ -61,31 +63,39 @@ internal sealed class RunQueries(StatePlace place)
             ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
             """;
 
-    public string Find => WithAttempts($"SELECT {Columns} FROM {_runs} r WHERE r.group_name = $1 AND r.id = $2");
+    public string Find =>
+        $"""
+            SELECT {Columns}, {AttemptColumns}
+            FROM {_runs} r LEFT JOIN {place.Quoted}.run_attempts a ON a.group_name = $1 AND a.run_id = r.id
+            WHERE r.group_name = $1 AND r.id = $2 ORDER BY a.attempt
+            """;
 
     public string OpenRuns =>
         $"SELECT {Columns} FROM {_runs} r WHERE r.group_name = $1 AND r.{RunReader.IsOpen} ORDER BY r.scheduled_at, r.id LIMIT $2";
 
     /// <summary>
-    /// The rows that tell about a range of a trigger's occurrences. Each half has an index of its own; one condition with OR would read
-    /// the whole history of the trigger, and this is asked once a second.
+    /// The rows that tell about ranges of triggers' occurrences, each with its attempts, the number of its range, and whether it is the
+    /// one before the range. Each part has an index of its own; one condition with OR would read the whole history of a trigger, and
+    /// this is asked once a second. OFFSET keeps the planner from joining with the whole table of attempts.
     /// </summary>
-    public string Occurrences =>
-        WithAttempts(
-            $"""
-            SELECT {Columns} FROM {_runs} r WHERE {OfTrigger} AND r.scheduled_at > $4 AND r.scheduled_at <= $5
-            UNION ALL
-            SELECT {Columns} FROM {_runs} r WHERE {OfTrigger} AND r.finished_at >= $4 AND r.scheduled_at <= least($4, $5)
-            """
-        );
-
-    public string LastOccurrence =>
-        WithAttempts(
-            $"""
-            SELECT {Columns} FROM {_runs} r WHERE {OfTrigger} AND r.scheduled_at <= $4 AND r.state <> 'overlapped'
-            ORDER BY r.scheduled_at DESC LIMIT 1
-            """
-        );
+    public string Occurrences { get; } =
+        $"""
+            SELECT {Columns}, {AttemptColumns}, q.n, r.is_before
+            FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS q (job, trigger_name, after, until, n)
+            CROSS JOIN LATERAL (
+              SELECT {Columns}, false AS is_before FROM {place.Quoted}.runs r
+              WHERE {OfTrigger} AND r.scheduled_at > q.after AND r.scheduled_at <= q.until
+              UNION ALL
+              SELECT {Columns}, false FROM {place.Quoted}.runs r
+              WHERE {OfTrigger} AND r.finished_at >= q.after AND r.scheduled_at <= least(q.after, q.until)
+              UNION ALL
+              (SELECT {Columns}, true FROM {place.Quoted}.runs r
+              WHERE {OfTrigger} AND r.scheduled_at <= q.after AND r.state <> 'overlapped' ORDER BY r.scheduled_at DESC LIMIT 1)
+            ) r
+            LEFT JOIN LATERAL (
+              SELECT * FROM {place.Quoted}.run_attempts e WHERE e.group_name = $1 AND e.run_id = r.id OFFSET 0) a ON true
+            ORDER BY q.n, r.is_before, r.scheduled_at, r.id, a.attempt
+            """;
 
     /// <summary>
     /// Deletes old runs, but no row of an occurrence that the reconciler may still look for: without its row it would run again. Ids sort
@@ -137,11 +147,4 @@ internal sealed class RunQueries(StatePlace place)
         return $"SELECT {Columns} FROM {_runs} r WHERE {string.Join(" AND ", conditions)} "
             + $"ORDER BY r.scheduled_at DESC, r.id DESC LIMIT ${next}";
     }
-
-    private string WithAttempts(string select) =>
-        $"""
-            SELECT {Columns}, a.attempt, a.token, a.replica, a.started_at, a.ended_at, a.outcome
-            FROM ({select}) r LEFT JOIN {place.Quoted}.run_attempts a ON a.group_name = $1 AND a.run_id = r.id
-            ORDER BY r.scheduled_at, r.id, a.attempt
-            """;
 }

@@ -10,6 +10,8 @@ internal static class RunReader
     /// <summary>How many columns <see cref="Columns"/> names.</summary>
     public const int ColumnCount = 18;
 
+    private const int AttemptColumnCount = 6;
+
     /// <summary>The condition that open runs meet; the text of the partial index.</summary>
     public const string IsOpen = "state IN ('waiting', 'running', 'interrupted', 'orphaned')";
 
@@ -85,19 +87,46 @@ internal static class RunReader
         return runs;
     }
 
-    /// <summary>Runs with their attempts, from rows that repeat the run for each attempt before its newest.</summary>
-    public static async Task<List<RecordedOccurrence>> OccurrencesAsync(NpgsqlDataReader reader)
+    /// <summary>A run with its attempts, from rows that repeat it for each attempt before its newest.</summary>
+    public static async Task<RecordedOccurrence?> OccurrenceAsync(NpgsqlDataReader reader) =>
+        await OccurrencesAsync(reader, static _ => 0) is [var (found, _)] ? found : null;
+
+    /// <summary>The answer to <see cref="RunQueries.Occurrences"/>.</summary>
+    /// <param name="reader">At its rows.</param>
+    /// <param name="count">How many ranges were asked for.</param>
+    public static async Task<RecordedRange[]> RangesAsync(NpgsqlDataReader reader, int count)
     {
-        var found = new List<RecordedOccurrence>();
+        var found = await OccurrencesAsync(
+            reader,
+            static row =>
+                2 * (row.GetInt64(ColumnCount + AttemptColumnCount) - 1) + (row.GetBoolean(ColumnCount + AttemptColumnCount + 1) ? 1 : 0)
+        );
+        var byPart = found.ToLookup(f => f.Part, f => f.Occurrence);
+        return
+        [
+            .. Enumerable
+                .Range(0, count)
+                .Select(range => new RecordedRange([.. byPart[2 * range]], byPart[(2 * range) + 1].FirstOrDefault())),
+        ];
+    }
+
+    private static async Task<List<(RecordedOccurrence Occurrence, long Part)>> OccurrencesAsync(
+        NpgsqlDataReader reader,
+        Func<NpgsqlDataReader, long> partOf
+    )
+    {
+        var found = new List<(RecordedOccurrence, long)>();
         RunRecord? run = null;
         RunAttempt? newest = null;
+        var part = 0L;
         var attempts = new List<RunAttempt>();
         while (await reader.ReadAsync())
         {
-            if (run is null || run.Id != reader.GetGuid(0).ToString("N"))
+            if (run is null || part != partOf(reader) || run.Id != reader.GetGuid(0).ToString("N"))
             {
                 Finish();
                 run = Run(reader, 0);
+                part = partOf(reader);
                 newest = Newest(run, Outcome(reader, ColumnCount - 1));
                 attempts = [];
             }
@@ -113,7 +142,7 @@ internal static class RunReader
         {
             if (run is not null)
             {
-                found.Add(new RecordedOccurrence(run, newest is null ? attempts : [.. attempts, newest]));
+                found.Add((new RecordedOccurrence(run, newest is null ? attempts : [.. attempts, newest]), part));
             }
         }
     }

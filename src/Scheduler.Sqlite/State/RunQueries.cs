@@ -21,6 +21,12 @@ internal static class RunQueries
         ORDER BY +scheduled_at
         """;
 
+    private const string BeforeTail = """
+        WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
+          AND scheduled_at <= @after AND state <> 'overlapped'
+        ORDER BY scheduled_at DESC LIMIT 1
+        """;
+
     private const string Select = $"SELECT {RunRow.Columns} FROM runs ";
 
     /// <summary>A new id that sorts by time.</summary>
@@ -43,6 +49,22 @@ internal static class RunQueries
 
     public static List<RunRow> List(SqliteConnection connection, string tail, object values) =>
         connection.Query<RunRow>(Select + tail, values).AsList();
+
+    public static RecordedRange Range(SqliteConnection connection, string group, OccurrenceRange range)
+    {
+        var values = new
+        {
+            group,
+            job = range.Job,
+            trigger = range.Trigger,
+            after = Times.Of(range.After),
+            until = Times.Of(range.Until),
+        };
+        return new RecordedRange(
+            [.. List(connection, OccurrencesTail, values).Select(row => WithAttempts(connection, group, row))],
+            List(connection, BeforeTail, values) is [var before] ? WithAttempts(connection, group, before) : null
+        );
+    }
 
     public static RecordedOccurrence WithAttempts(SqliteConnection connection, string group, RunRow row) =>
         new(

@@ -120,54 +120,14 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
         );
     }
 
-    public ValueTask<IReadOnlyList<RecordedOccurrence>> OccurrencesAsync(
-        string job,
-        string trigger,
-        DateTimeOffset after,
-        DateTimeOffset until,
+    public ValueTask<IReadOnlyList<RecordedRange>> OccurrencesAsync(
+        IReadOnlyList<OccurrenceRange> ranges,
         CancellationToken cancellationToken
     )
     {
-        var values = new
-        {
-            group,
-            job,
-            trigger,
-            after = Times.Of(after),
-            until = Times.Of(until),
-        };
-        return database.ReadAsync<IReadOnlyList<RecordedOccurrence>>(
-            connection =>
-                [
-                    .. RunQueries
-                        .List(connection, RunQueries.OccurrencesTail, values)
-                        .Select(row => RunQueries.WithAttempts(connection, group, row)),
-                ],
-            cancellationToken
-        );
-    }
-
-    public ValueTask<RecordedOccurrence?> LastOccurrenceAsync(
-        string job,
-        string trigger,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    )
-    {
-        const string Tail = """
-            WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND kind = 'scheduled'
-              AND scheduled_at <= @until AND state <> 'overlapped'
-            ORDER BY scheduled_at DESC LIMIT 1
-            """;
-        var values = new
-        {
-            group,
-            job,
-            trigger,
-            until = Times.Of(until),
-        };
-        return database.ReadAsync(
-            connection => RunQueries.List(connection, Tail, values) is [var row] ? RunQueries.WithAttempts(connection, group, row) : null,
+        LedgerRules.CheckBatch(ranges, IRunLedger.MaxRanges);
+        return database.ReadAsync<IReadOnlyList<RecordedRange>>(
+            connection => [.. ranges.Select(range => RunQueries.Range(connection, group, range))],
             cancellationToken
         );
     }

@@ -1,4 +1,5 @@
 using Dapper;
+using Microsoft.Data.Sqlite;
 using Scheduler.Runs;
 
 namespace Scheduler.Sqlite.State;
@@ -31,52 +32,31 @@ internal sealed class SqliteScheduleLedger(StateDatabase database, string group)
         WHERE group_name = @group AND job = @job AND trigger_name = @trigger AND fingerprint = @fingerprint AND settled_until < @until
         """;
 
-    public ValueTask<ScheduleRecord> ObserveAsync(
-        string job,
-        string trigger,
-        string fingerprint,
+    public ValueTask<IReadOnlyList<ScheduleRecord>> ObserveAsync(
+        IReadOnlyList<ScheduleKey> definitions,
         DateTimeOffset now,
         CancellationToken cancellationToken
     )
     {
-        var values = new
-        {
-            group,
-            job,
-            trigger,
-            fingerprint,
-            now = Times.Of(now),
-        };
-        return database.WriteAsync(
-            connection =>
-            {
-                if (connection.Execute(Insert, values) == 0)
-                {
-                    connection.Execute(Return, values);
-                }
-                return connection.QuerySingle<Row>(Select + One, values).ToRecord();
-            },
+        LedgerRules.CheckBatch(definitions, IScheduleLedger.MaxBatch);
+        return database.WriteAsync<IReadOnlyList<ScheduleRecord>>(
+            connection => [.. definitions.Select(definition => Observe(connection, definition, now))],
             cancellationToken
         );
     }
 
-    public async ValueTask SettleAsync(
-        string job,
-        string trigger,
-        string fingerprint,
-        DateTimeOffset until,
-        CancellationToken cancellationToken
-    )
+    public async ValueTask SettleAsync(IReadOnlyList<SettledSchedule> settled, CancellationToken cancellationToken)
     {
-        var values = new
+        LedgerRules.CheckBatch(settled, IScheduleLedger.MaxBatch);
+        var rows = settled.Select(bound => new
         {
             group,
-            job,
-            trigger,
-            fingerprint,
-            until = Times.Of(until),
-        };
-        await database.WriteAsync(connection => connection.Execute(Settle, values), cancellationToken);
+            job = bound.Definition.Job,
+            trigger = bound.Definition.Trigger,
+            fingerprint = bound.Definition.Fingerprint,
+            until = Times.Of(bound.Until),
+        });
+        await database.WriteAsync(connection => connection.Execute(Settle, rows), cancellationToken);
     }
 
     public ValueTask<IReadOnlyList<ScheduleRecord>> ListAsync(CancellationToken cancellationToken) =>
@@ -89,6 +69,23 @@ internal sealed class SqliteScheduleLedger(StateDatabase database, string group)
                 ],
             cancellationToken
         );
+
+    private ScheduleRecord Observe(SqliteConnection connection, ScheduleKey definition, DateTimeOffset now)
+    {
+        var values = new
+        {
+            group,
+            job = definition.Job,
+            trigger = definition.Trigger,
+            fingerprint = definition.Fingerprint,
+            now = Times.Of(now),
+        };
+        if (connection.Execute(Insert, values) == 0)
+        {
+            connection.Execute(Return, values);
+        }
+        return connection.QuerySingle<Row>(Select + One, values).ToRecord();
+    }
 
     private sealed class Row
     {

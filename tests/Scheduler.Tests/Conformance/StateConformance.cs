@@ -113,7 +113,7 @@ public abstract class StateConformance : IAsyncLifetime
         await ClaimedAsync(Claim(At(0), 9));
         var stale = Assert.IsType<ClaimResult.Stale>(await _state.Runs.ClaimAsync(Claim(At(1), 8), Cancel));
         Assert.Equal(new FencingToken(9), stale.Newest);
-        Assert.Empty(await _state.Runs.OccurrencesAsync("settle", "nightly", Noon, Noon.AddDays(1), Cancel));
+        Assert.Empty((await RangeAsync(Noon, Noon.AddDays(1))).Rows);
     }
 
     [Fact]
@@ -196,17 +196,17 @@ public abstract class StateConformance : IAsyncLifetime
     [Fact]
     public async Task Pruning_stays_behind_what_is_settled()
     {
-        await _state.Schedules.ObserveAsync("settle", "nightly", "f", Noon.AddMinutes(-1), Cancel);
+        await ObserveAsync("f", Noon.AddMinutes(-1));
         for (var i = 0; i < 4; i++)
         {
             await CompleteAsync(End(await ClaimedAsync(Claim(At(i), 5 + i)), RunOutcome.Succeeded));
         }
         Assert.Equal(0, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
-        await _state.Schedules.SettleAsync("settle", "nightly", "f", Noon.AddMinutes(1), Cancel);
-        await _state.Schedules.SettleAsync("settle", "nightly", "f", Noon, Cancel);
+        await _state.Schedules.SettleAsync([new(new("settle", "nightly", "f"), Noon.AddMinutes(1))], Cancel);
+        await _state.Schedules.SettleAsync([new(new("settle", "nightly", "f"), Noon)], Cancel);
         Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 1, Cancel));
         Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
-        var left = await _state.Runs.OccurrencesAsync("settle", "nightly", DateTimeOffset.UnixEpoch, Noon.AddDays(1), Cancel);
+        var left = (await RangeAsync(DateTimeOffset.UnixEpoch, Noon.AddDays(1))).Rows;
         Assert.Equal([Noon.AddMinutes(2), Noon.AddMinutes(3)], left.Select(o => o.Run.ScheduledAt));
         Assert.Equal(Noon.AddMinutes(1), Assert.Single(await _state.Schedules.ListAsync(Cancel)).SettledUntil);
     }
@@ -214,18 +214,18 @@ public abstract class StateConformance : IAsyncLifetime
     [Fact]
     public async Task A_definition_that_comes_back_starts_at_its_return()
     {
-        await _state.Schedules.ObserveAsync("settle", "nightly", "old", Noon.AddDays(-2), Cancel);
-        await _state.Schedules.ObserveAsync("settle", "nightly", "new", Noon.AddDays(-1), Cancel);
+        await ObserveAsync("old", Noon.AddDays(-2));
+        await ObserveAsync("new", Noon.AddDays(-1));
         await CompleteAsync(End(await ClaimedAsync(Claim(At(0), 5)), RunOutcome.Succeeded));
-        await _state.Schedules.SettleAsync("settle", "nightly", "new", Noon, Cancel);
+        await _state.Schedules.SettleAsync([new(new("settle", "nightly", "new"), Noon)], Cancel);
         // Behind the newest definition the rows may go, so an older one must not look there again.
         Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
 
-        var back = await _state.Schedules.ObserveAsync("settle", "nightly", "old", Noon.AddHours(1), Cancel);
+        var back = await ObserveAsync("old", Noon.AddHours(1));
         Assert.Equal((Noon.AddHours(1), Noon.AddHours(1)), (back.Since, back.SettledUntil));
 
         // Now it is the newest: the next replica that has it changes nothing, and pruning goes by it.
-        Assert.Equal(back, await _state.Schedules.ObserveAsync("settle", "nightly", "old", Noon.AddHours(2), Cancel));
+        Assert.Equal(back, await ObserveAsync("old", Noon.AddHours(2)));
         await CompleteAsync(End(await ClaimedAsync(Claim(At(1), 6)), RunOutcome.Succeeded));
         Assert.Equal(1, await _state.Runs.PruneAsync(Noon.AddDays(1), 100, Cancel));
     }
@@ -235,9 +235,9 @@ public abstract class StateConformance : IAsyncLifetime
     {
         var run = await ClaimedAsync(Claim(At(0), 5));
         await _state.Runs.RecordOverlappedAsync([At(0), At(1)], Key, Noon, Cancel);
-        var rows = await _state.Runs.OccurrencesAsync("settle", "nightly", Noon.AddMinutes(-1), Noon.AddMinutes(1), Cancel);
+        var rows = (await RangeAsync(Noon.AddMinutes(-1), Noon.AddMinutes(1))).Rows;
         Assert.Equal([RunState.Running, RunState.Overlapped], rows.Select(o => o.Run.State));
-        Assert.Equal(run.Id, (await _state.Runs.LastOccurrenceAsync("settle", "nightly", Noon.AddDays(1), Cancel))!.Run.Id);
+        Assert.Equal(run.Id, (await RangeAsync(Noon.AddDays(1), Noon.AddDays(2))).Before!.Run.Id);
     }
 
     [Fact]
@@ -249,9 +249,76 @@ public abstract class StateConformance : IAsyncLifetime
         await CompleteAsync(End(early, RunOutcome.Succeeded, Noon.AddMinutes(2)));
         await ClaimedAsync(Claim(At(6), 7));
 
-        var rows = await _state.Runs.OccurrencesAsync("settle", "nightly", Noon.AddMinutes(5), Noon.AddMinutes(9), Cancel);
+        var range = await RangeAsync(Noon.AddMinutes(5), Noon.AddMinutes(9));
 
-        Assert.Equal([At(0).ScheduledAt, At(6).ScheduledAt], rows.Select(o => o.Run.ScheduledAt));
+        Assert.Equal([At(0).ScheduledAt, At(6).ScheduledAt], range.Rows.Select(o => o.Run.ScheduledAt));
+        Assert.Equal(early.Id, range.Before!.Run.Id);
+    }
+
+    [Fact]
+    public async Task Ranges_of_several_triggers_come_in_their_order_with_the_attempts_of_each()
+    {
+        var first = await ClaimedAsync(Claim(At(0, "b"), 5));
+        await ClaimedAsync(Again(first.Id, 6));
+        var second = await ClaimedAsync(Claim(At(1, "b"), 7));
+        await CompleteAsync(End(second, RunOutcome.Succeeded, Noon.AddMinutes(1)));
+        var other = await ClaimedAsync(Claim(At(0, "a"), 8));
+        OccurrenceRange[] ranges =
+        [
+            new("settle", "b", Noon, Noon.AddMinutes(5)),
+            new("settle", "none", Noon, Noon.AddMinutes(5)),
+            new("settle", "a", Noon.AddMinutes(-1), Noon),
+            // A row may be of several ranges, and both in one and before it.
+            new("settle", "b", Noon.AddMinutes(1), Noon.AddMinutes(5)),
+        ];
+
+        var found = await _state.Runs.OccurrencesAsync(ranges, Cancel);
+
+        Assert.Equal(
+            [
+                [second.Id],
+                [],
+                [other.Id],
+                [second.Id],
+            ],
+            found.Select(f => f.Rows.Select(o => o.Run.Id))
+        );
+        Assert.Equal([first.Id, null, null, second.Id], found.Select(f => f.Before?.Run.Id));
+        Assert.Equal([1, 2], found[0].Before!.Attempts.Select(a => a.Attempt));
+        Assert.Equal(RunOutcome.Succeeded, Assert.Single(found[0].Rows[0].Attempts).Outcome);
+        Assert.Empty(await _state.Runs.OccurrencesAsync([], Cancel));
+    }
+
+    [Fact]
+    public async Task Many_definitions_are_observed_and_settled_at_once_by_several_replicas()
+    {
+        var other = await OpenAsync("a");
+        ScheduleKey[] keys = [.. Enumerable.Range(0, 300).Select(i => new ScheduleKey($"job-{i}", "t", "f"))];
+        ScheduleKey[] backwards = [.. keys.Reverse()];
+
+        var seen = await Task.WhenAll(
+            _state.Schedules.ObserveAsync(keys, Noon, Cancel).AsTask(),
+            other.Schedules.ObserveAsync(backwards, Noon.AddMinutes(1), Cancel).AsTask()
+        );
+
+        Assert.Equal(keys.Select(k => k.Job), seen[0].Select(r => r.Job));
+        Assert.Equal(seen[0], seen[1].Reverse());
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, 20)
+                .Select(i =>
+                    (i % 2 == 0 ? _state : other)
+                        .Schedules.SettleAsync(
+                            [.. (i % 2 == 0 ? keys : backwards).Select(k => new SettledSchedule(k, Noon.AddHours(i)))],
+                            Cancel
+                        )
+                        .AsTask()
+                )
+        );
+        Assert.All(await _state.Schedules.ListAsync(Cancel), r => Assert.Equal(Noon.AddHours(19), r.SettledUntil));
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () =>
+            await _state.Schedules.ObserveAsync([.. Enumerable.Range(0, 501).Select(i => new ScheduleKey("j", $"{i}", "f"))], Noon, Cancel)
+        );
     }
 
     [Fact]
@@ -317,4 +384,10 @@ public abstract class StateConformance : IAsyncLifetime
         var refused = await Assert.ThrowsAsync<StateUnavailableException>(() => OpenAsync("a"));
         Assert.True(refused.IsPermanent);
     }
+
+    private async Task<RecordedRange> RangeAsync(DateTimeOffset after, DateTimeOffset until) =>
+        Assert.Single(await _state.Runs.OccurrencesAsync([new("settle", "nightly", after, until)], Cancel));
+
+    private async Task<ScheduleRecord> ObserveAsync(string fingerprint, DateTimeOffset now) =>
+        Assert.Single(await _state.Schedules.ObserveAsync([new("settle", "nightly", fingerprint)], now, Cancel));
 }

@@ -320,7 +320,7 @@ public sealed class WithStateTests
         await using var earlier = Replica.Build(group, EverySecond);
         await earlier.State!.OpenAsync(CancellationToken.None);
         await earlier.State.CallAsync(
-            (s, t) => s.Schedules.ObserveAsync(Job, Trigger, $"cron * * * * * ? in {TimeZoneInfo.Utc.Id}", since, t),
+            (s, t) => s.Schedules.ObserveAsync([new(Job, Trigger, $"cron * * * * * ? in {TimeZoneInfo.Utc.Id}")], since, t),
             CancellationToken.None
         );
     }

@@ -45,8 +45,7 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         var queries = new RunQueries(new StatePlace(_database.ConnectionString, "scheduler"));
         (string Sql, object[] Values)[] asked =
         [
-            (queries.Occurrences, ["test", "settle", "nightly", At(-3), At(1)]),
-            (queries.LastOccurrence, ["test", "settle", "nightly", At(1)]),
+            (queries.Occurrences, Ranges("settle", "none")),
             (queries.OpenRuns, ["test", 100]),
             (queries.Find, ["test", Guid.CreateVersion7()]),
         ];
@@ -106,6 +105,9 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
             );
         }
     }
+
+    private static object[] Ranges(params string[] jobs) =>
+        ["test", jobs, Array.ConvertAll(jobs, _ => "nightly"), Array.ConvertAll(jobs, _ => At(-3)), Array.ConvertAll(jobs, _ => At(1))];
 
     private static DateTime At(int minutes) => PostgresDatabase.Noon.AddMinutes(minutes).UtcDateTime;
 
