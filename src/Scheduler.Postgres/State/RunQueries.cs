@@ -76,7 +76,8 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>
     /// The rows that tell about ranges of triggers' occurrences, each with its attempts, the number of its range, and whether it is the
     /// one before the range. Each part has an index of its own; one condition with OR would read the whole history of a trigger, and
-    /// this is asked once a second. OFFSET keeps the planner from joining with the whole table of attempts.
+    /// this is asked once a second. The sum keeps the planner from the index of occurrences, OFFSET from joining with the whole table of
+    /// attempts.
     /// </summary>
     public string Occurrences { get; } =
         $"""
@@ -87,7 +88,7 @@ internal sealed class RunQueries(StatePlace place)
               WHERE {OfTrigger} AND r.scheduled_at > q.after AND r.scheduled_at <= q.until
               UNION ALL
               SELECT {Columns}, false FROM {place.Quoted}.runs r
-              WHERE {OfTrigger} AND r.finished_at >= q.after AND r.scheduled_at <= least(q.after, q.until)
+              WHERE {OfTrigger} AND r.finished_at >= q.after AND r.scheduled_at + interval '0' <= least(q.after, q.until)
               UNION ALL
               (SELECT {Columns}, true FROM {place.Quoted}.runs r
               WHERE {OfTrigger} AND r.scheduled_at <= q.after AND r.state <> 'overlapped' ORDER BY r.scheduled_at DESC LIMIT 1)

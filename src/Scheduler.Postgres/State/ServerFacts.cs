@@ -10,6 +10,7 @@ namespace Scheduler.Postgres.State;
 /// <param name="IsStandby">Whether it only follows another server.</param>
 /// <param name="IsReadOnly">Whether transactions are read-only unless they say otherwise.</param>
 /// <param name="StatementTimeout">The limit that the session really has; zero: none.</param>
+/// <param name="IsOwnSession">Whether the session is the client's own: a proxy that pools transactions hands out keys of its own.</param>
 /// <param name="IsSynced">Whether it waits for its disk at all (<c>fsync</c>, <c>full_page_writes</c>).</param>
 /// <param name="SynchronousStandbys">The setting <c>synchronous_standby_names</c>.</param>
 /// <param name="Standbys">How many servers copy it, as far as the role may see them.</param>
@@ -19,6 +20,7 @@ internal sealed record ServerFacts(
     bool IsStandby,
     bool IsReadOnly,
     TimeSpan StatementTimeout,
+    bool IsOwnSession,
     bool IsSynced,
     string SynchronousStandbys,
     long Standbys
@@ -31,7 +33,7 @@ internal sealed record ServerFacts(
     private const string Question = """
         SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
           current_setting('default_transaction_read_only')::bool,
-          (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'),
+          (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'), pg_backend_pid(),
           current_setting('fsync')::bool AND current_setting('full_page_writes')::bool,
           current_setting('synchronous_standby_names'),
           (SELECT count(*) FROM pg_stat_replication r
@@ -41,7 +43,8 @@ internal sealed record ServerFacts(
     /// <summary>Asks the server.</summary>
     public static async Task<ServerFacts> ReadAsync(NpgsqlDataSource source)
     {
-        await using var command = source.CreateCommand(Question);
+        await using var connection = await source.OpenConnectionAsync();
+        await using var command = new NpgsqlCommand(Question, connection);
         await using var reader = await command.ExecuteReaderAsync();
         await reader.ReadAsync();
         return new ServerFacts(
@@ -50,9 +53,10 @@ internal sealed record ServerFacts(
             reader.GetBoolean(2),
             reader.GetBoolean(3),
             TimeSpan.FromMilliseconds(reader.GetInt64(4)),
-            reader.GetBoolean(5),
-            reader.GetString(6),
-            reader.GetInt64(7)
+            reader.GetInt32(5) == connection.ProcessID,
+            reader.GetBoolean(6),
+            reader.GetString(7),
+            reader.GetInt64(8)
         );
     }
 

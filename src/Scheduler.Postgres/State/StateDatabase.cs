@@ -155,6 +155,12 @@ internal sealed class StateDatabase : IAsyncDisposable
                     batch.AddLimits(Limit, LockLimit);
                 }
                 fill(batch);
+                if (!hasLimits)
+                {
+                    // A round trip at the first use on a connection. Never over a proxy: a statement of that name that somebody else has
+                    // prepared there would be run without a word.
+                    await batch.PrepareAsync();
+                }
                 await using var reader = await batch.ExecuteReaderAsync();
                 if (hasLimits)
                 {
@@ -241,11 +247,11 @@ internal sealed class StateDatabase : IAsyncDisposable
     {
         if (!_tookNoOptions)
         {
-            var direct = Place.CreateSource(Limit, LockLimit, PoolSize, startupOptions: true);
+            var direct = Place.CreateSource(Limit, LockLimit, PoolSize, ownSessions: true);
             try
             {
                 var facts = await ServerFacts.ReadAsync(direct);
-                if (facts.StatementTimeout != TimeSpan.Zero)
+                if (facts.IsOwnSession && facts.StatementTimeout != TimeSpan.Zero)
                 {
                     return (direct, facts, false);
                 }
@@ -260,7 +266,7 @@ internal sealed class StateDatabase : IAsyncDisposable
             Telemetry.Log.NoStartupOptions(_log, Place.Name);
             _tookNoOptions = true;
         }
-        var plain = Place.CreateSource(Limit, LockLimit, PoolSize, startupOptions: false);
+        var plain = Place.CreateSource(Limit, LockLimit, PoolSize, ownSessions: false);
         try
         {
             return (plain, await ServerFacts.ReadAsync(plain), true);

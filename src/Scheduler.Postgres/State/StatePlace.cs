@@ -80,8 +80,9 @@ internal sealed partial class StatePlace
     /// <param name="limit">The time after which the server ends a statement; 5 s at least.</param>
     /// <param name="lockLimit">How long a statement may wait for a row that another session has locked.</param>
     /// <param name="pool">How many connections at most.</param>
-    /// <param name="startupOptions">Whether sessions get their limits at their start; a transaction-pooling proxy refuses that.</param>
-    public NpgsqlDataSource CreateSource(TimeSpan limit, TimeSpan lockLimit, int pool, bool startupOptions)
+    /// <param name="ownSessions">Whether a session is the client's own, so that it gets its limits at its start; behind a
+    /// transaction-pooling proxy it is another one for each transaction.</param>
+    public NpgsqlDataSource CreateSource(TimeSpan limit, TimeSpan lockLimit, int pool, bool ownSessions)
     {
         var seconds = Math.Max(1, (int)Math.Ceiling(limit.TotalSeconds));
         var settings = new NpgsqlConnectionStringBuilder(_given.ConnectionString)
@@ -89,7 +90,8 @@ internal sealed partial class StatePlace
             Pooling = true,
             MinPoolSize = 0,
             MaxPoolSize = pool,
-            // Nothing is kept in a session, and a proxy gives another one for each transaction.
+            // Nothing is kept in a session but prepared statements, and these by the State itself: the driver's own way confuses answers
+            // when the call that would prepare one fails (seen with Npgsql 10.0.0).
             NoResetOnClose = true,
             MaxAutoPrepare = 0,
             Multiplexing = false,
@@ -110,7 +112,7 @@ internal sealed partial class StatePlace
         {
             settings.GssEncryptionMode = GssEncryptionMode.Disable;
         }
-        if (startupOptions)
+        if (ownSessions)
         {
             settings.Options = string.Join(' ', ((string[])[settings.Options ?? "", .. Limits(limit, lockLimit).Select(Option)])).Trim();
         }

@@ -115,7 +115,7 @@ public sealed class PostgresRefusalTests : IAsyncLifetime
     public void Too_old_servers_and_standbys_are_refused()
     {
         var place = new StatePlace("Host=db;Port=5433;Database=shop;Username=u;Password=secret-9", "scheduler");
-        var good = new ServerFacts(130000, "13.0", false, false, TimeSpan.FromSeconds(5), true, "", 0);
+        var good = new ServerFacts(130000, "13.0", false, false, TimeSpan.FromSeconds(5), true, true, "", 0);
         good.ThrowIfUnfit(place);
 
         var old = Assert.Throws<StateUnavailableException>(() =>
@@ -136,7 +136,7 @@ public sealed class PostgresRefusalTests : IAsyncLifetime
     [Fact]
     public void A_server_that_may_forget_is_weak()
     {
-        var good = new ServerFacts(150000, "15.0", false, false, TimeSpan.FromSeconds(5), true, "", 0);
+        var good = new ServerFacts(150000, "15.0", false, false, TimeSpan.FromSeconds(5), true, true, "", 0);
         Assert.Null(good.FindWeakness());
         Assert.Null((good with { Standbys = 2, SynchronousStandbys = "ANY 1 (a, b)" }).FindWeakness());
         Assert.Contains("synchronous_standby_names", (good with { Standbys = 1 }).FindWeakness(), StringComparison.Ordinal);

@@ -165,6 +165,37 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Statements_are_prepared_on_a_session_of_ones_own_and_never_over_a_proxy()
+    {
+        const string Prepared = "SELECT count(*)::int FROM pg_prepared_statements WHERE name <> ''";
+        // It drops the options without a word and shows a limit all the same: only the session's own number tells it from the server.
+        await using var proxy = await PgBouncerServer.StartAsync(_database.ConnectionString, "ignore_startup_parameters = options");
+        await _database.ExecuteAsync($"ALTER DATABASE {_database.Name} SET statement_timeout = '30s'");
+        var direct = await _database.OpenAsync();
+        var through = await _database.OpenAsync(proxy.Through(_database.ConnectionString));
+        for (var i = 0; i < 4; i++)
+        {
+            await direct.Runs.ClaimAsync(PostgresDatabase.Claim(2 * i, i + 1), Stop);
+            await through.Runs.ClaimAsync(PostgresDatabase.Claim((2 * i) + 1, i + 1), Stop);
+        }
+
+        Assert.InRange(await CountAsync(direct), 1, 50);
+        Assert.Equal(0, await CountAsync(through));
+        Assert.True(through.Database.LimitsInTransaction);
+
+        static ValueTask<int> CountAsync(PostgresState state) =>
+            state.Database.CallAsync(
+                batch => batch.Add(Prepared),
+                static async reader =>
+                {
+                    await reader.ReadAsync();
+                    return reader.GetInt32(0);
+                },
+                Stop
+            );
+    }
+
+    [Fact]
     public async Task Commits_wait_for_the_disk_although_the_server_says_otherwise()
     {
         await _database.ExecuteAsync($"ALTER DATABASE {_database.Name} SET synchronous_commit = off");
