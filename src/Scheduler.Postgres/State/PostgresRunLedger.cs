@@ -1,4 +1,3 @@
-using System.Globalization;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -204,7 +203,7 @@ internal sealed class PostgresRunLedger : IRunLedger
             batch =>
             {
                 batch.Add(_queries.PruneFences).Text(_group).Time(finishedBefore - FencesStay).Number(limit);
-                batch.Add(_queries.PruneRuns).Text(_group).Id(FirstIdOf(finishedBefore)).Time(finishedBefore).Number(limit);
+                batch.Add(_queries.PruneRuns).Text(_group).Time(finishedBefore).Number(limit);
             },
             static async reader =>
             {
@@ -217,8 +216,4 @@ internal sealed class PostgresRunLedger : IRunLedger
 
     /// <summary>The id of a run as the table has it; none for a text that no run can have.</summary>
     internal static Guid? TryParse(string? id) => Guid.TryParseExact(id, "N", out var parsed) && parsed.ToString("N") == id ? parsed : null;
-
-    // Ids begin with the milliseconds of their time (RFC 9562, version 7).
-    private static Guid FirstIdOf(DateTimeOffset time) =>
-        Guid.ParseExact(string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, time.ToUnixTimeMilliseconds()):x12}{0:x20}"), "N");
 }

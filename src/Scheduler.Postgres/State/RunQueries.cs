@@ -5,6 +5,9 @@ internal sealed class RunQueries(StatePlace place)
 {
     private const string OfTrigger = "r.group_name = $1 AND r.job = q.job AND r.trigger_name = q.trigger_name AND r.kind = 'scheduled'";
 
+    // As 0001_initial.sql says at the primary key.
+    private const string ById = "r.id = $2 AND r.group_name || '' = $1";
+
     private const string AttemptColumns = "a.attempt, a.token, a.replica, a.started_at, a.ended_at, a.outcome";
 
     private static readonly string Columns = RunReader.Columns("r.");
@@ -50,7 +53,7 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>The run of a request: by its own id, or by the key of an earlier one.</summary>
     public string FindRequested { get; } =
         $"""
-            SELECT {Columns} FROM {place.Quoted}.runs r WHERE r.group_name = $1 AND r.id = $2
+            SELECT {Columns} FROM {place.Quoted}.runs r WHERE {ById}
             UNION ALL
             SELECT {Columns} FROM {place.Quoted}.runs r WHERE r.group_name = $1 AND r.job = $3 AND r.request_key = $4 AND r.id <> $2
             """;
@@ -67,7 +70,7 @@ internal sealed class RunQueries(StatePlace place)
         $"""
             SELECT {Columns}, {AttemptColumns}
             FROM {_runs} r LEFT JOIN {place.Quoted}.run_attempts a ON a.group_name = $1 AND a.run_id = r.id
-            WHERE r.group_name = $1 AND r.id = $2 ORDER BY a.attempt
+            WHERE {ById} ORDER BY a.attempt
             """;
 
     public string OpenRuns =>
@@ -99,19 +102,18 @@ internal sealed class RunQueries(StatePlace place)
             """;
 
     /// <summary>
-    /// Deletes old runs, but no row of an occurrence that the reconciler may still look for: without its row it would run again. Ids sort
-    /// by creation, and nothing ends before it is created, so the oldest stand first in the primary key.
+    /// Deletes old runs, but no row of an occurrence that the reconciler may still look for: without its row it would run again.
     /// </summary>
     public string PruneRuns { get; } =
         $"""
             WITH old AS (
               SELECT r.group_name, r.id FROM {place.Quoted}.runs r
-              WHERE r.group_name = $1 AND r.id < $2 AND r.finished_at < $3 AND NOT (r.{RunReader.IsOpen})
+              WHERE r.group_name = $1 AND r.scheduled_at < $2 AND r.finished_at < $2 AND NOT (r.{RunReader.IsOpen})
                 AND (r.kind <> 'scheduled' OR r.scheduled_at <= coalesce((
                   SELECT s.settled_until FROM {place.Quoted}.schedules s
                   WHERE s.group_name = r.group_name AND s.job = r.job AND s.trigger_name = r.trigger_name
                   ORDER BY s.since DESC, s.seq DESC LIMIT 1), r.scheduled_at))
-              ORDER BY r.id LIMIT $4 FOR UPDATE OF r SKIP LOCKED),
+              ORDER BY r.scheduled_at, r.id LIMIT $3 FOR UPDATE OF r SKIP LOCKED),
             gone AS (
               DELETE FROM {place.Quoted}.runs d USING old WHERE d.group_name = old.group_name AND d.id = old.id RETURNING 1)
             SELECT count(*) FROM gone

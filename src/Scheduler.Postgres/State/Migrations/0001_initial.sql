@@ -24,7 +24,10 @@ CREATE TABLE {schema}.runs (
   crashes integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz,
   request_key text COLLATE "C",
-  PRIMARY KEY (group_name, id)
+  -- The id first: a condition on the group alone would fit every index. While the table is small they all cost the same, and a session that
+  -- has chosen a wrong one then reads the whole group for each completion until the table is analyzed. So what looks for a run by its id
+  -- compares the group by an expression.
+  PRIMARY KEY (id, group_name)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 CREATE UNIQUE INDEX runs_occurrence ON {schema}.runs (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled';
 CREATE UNIQUE INDEX runs_request ON {schema}.runs (group_name, job, request_key) WHERE request_key IS NOT NULL;
@@ -186,7 +189,7 @@ DECLARE
 BEGIN
   PERFORM {schema}.durable();
   -- A run's key never changes, so it may be read in front of the fence; a wrong key must raise none.
-  SELECT r.lock_key INTO v_key FROM {schema}.runs r WHERE r.group_name = p_group AND r.id = p_id AND r.lock_key <> p_lock_key;
+  SELECT r.lock_key INTO v_key FROM {schema}.runs r WHERE r.id = p_id AND r.group_name || '' = p_group AND r.lock_key <> p_lock_key;
   IF FOUND THEN
     RETURN {schema}.answer('other_key', NULL, v_key, NULL);
   END IF;
@@ -194,7 +197,7 @@ BEGIN
   IF NOT v_fence.raised THEN
     RETURN {schema}.answer(CASE WHEN v_fence.held_by IS NULL THEN 'stale' ELSE 'fenced' END, v_fence.newest, v_fence.held_by, NULL);
   END IF;
-  SELECT r.* INTO v_run FROM {schema}.runs r WHERE r.group_name = p_group AND r.id = p_id FOR UPDATE;
+  SELECT r.* INTO v_run FROM {schema}.runs r WHERE r.id = p_id AND r.group_name || '' = p_group FOR UPDATE;
   IF NOT FOUND THEN
     RETURN {schema}.answer('unknown', NULL, NULL, NULL);
   END IF;
@@ -220,7 +223,7 @@ BEGIN
   END IF;
   IF v_error IS NOT NULL THEN
     UPDATE {schema}.runs AS r SET state = 'dead', crashes = v_crashes, finished_at = p_now, next_attempt_at = NULL, error = v_error
-    WHERE r.group_name = p_group AND r.id = p_id RETURNING r.* INTO v_run;
+    WHERE r.id = p_id AND r.group_name || '' = p_group RETURNING r.* INTO v_run;
     RETURN {schema}.answer('closed', NULL, NULL, v_run);
   END IF;
   IF v_run.attempt > 0 THEN
@@ -229,7 +232,7 @@ BEGIN
   END IF;
   UPDATE {schema}.runs AS r SET state = 'running', attempt = r.attempt + 1, crashes = v_crashes, token = p_token, replica = p_replica,
     started_at = p_now, outcome = NULL, finished_at = NULL, next_attempt_at = NULL, error = NULL
-  WHERE r.group_name = p_group AND r.id = p_id RETURNING r.* INTO v_run;
+  WHERE r.id = p_id AND r.group_name || '' = p_group RETURNING r.* INTO v_run;
   RETURN {schema}.answer('claimed', NULL, NULL, v_run);
 END $$;
 
@@ -242,15 +245,15 @@ BEGIN
   IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
-  -- The expression keeps the planner from the index of open runs, which it would read from end to end.
+  -- The second expression keeps the planner from the index of open runs.
   UPDATE {schema}.runs AS r SET state = p_state, failures = r.failures + p_failures, outcome = p_outcome,
     started_at = coalesce(p_started, r.started_at), finished_at = p_now, next_attempt_at = p_next, error = p_error
-  WHERE r.group_name = p_group AND r.id = p_id AND r.attempt = p_attempt AND r.token = p_token AND r.state || '' = 'running';
+  WHERE r.id = p_id AND r.group_name || '' = p_group AND r.attempt = p_attempt AND r.token = p_token AND r.state || '' = 'running';
   IF FOUND THEN
     RETURN true;
   END IF;
   RETURN EXISTS (SELECT FROM {schema}.runs r
-      WHERE r.group_name = p_group AND r.id = p_id AND r.attempt = p_attempt AND r.token = p_token AND r.outcome = p_outcome)
+      WHERE r.id = p_id AND r.group_name || '' = p_group AND r.attempt = p_attempt AND r.token = p_token AND r.outcome = p_outcome)
     OR EXISTS (SELECT FROM {schema}.run_attempts a
       WHERE a.group_name = p_group AND a.run_id = p_id AND a.attempt = p_attempt AND a.token = p_token AND a.outcome = p_outcome);
 END $$;
