@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Scheduler.Testing;
 using Scheduler.Testing.History;
+using Scheduler.Testing.Servers;
 
 namespace Scheduler.EndToEnd.Harness;
 

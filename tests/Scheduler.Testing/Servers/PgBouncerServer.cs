@@ -36,7 +36,7 @@ public sealed class PgBouncerServer : IAsyncDisposable
     {
         var target = new NpgsqlConnectionStringBuilder(connectionString);
         var folder = await ServiceProcess.FolderAsync("scheduler-pgbouncer-");
-        var port = ServiceProcess.FreePort();
+        var port = FreePort.Next();
         var users = Path.Combine(folder, "users.txt");
         await File.WriteAllTextAsync(users, $"\"{target.Username}\" \"{target.Password}\"\n");
         string[] lines =

@@ -60,7 +60,7 @@ public sealed class PostgresServer : IAsyncDisposable
         for (var attempt = 1; ; attempt++)
         {
             var folder = await ServiceProcess.FolderAsync("scheduler-postgres-");
-            var port = ServiceProcess.FreePort();
+            var port = FreePort.Next();
             await ServiceProcess.RunAsync("/bin/cp", "-a", await Template.Value, Path.Combine(folder, "data"));
             var server = new PostgresServer(
                 string.Create(CultureInfo.InvariantCulture, $"Host=127.0.0.1;Port={port};Username={User};Password={Password}"),

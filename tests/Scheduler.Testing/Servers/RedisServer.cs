@@ -1,7 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
@@ -89,7 +88,7 @@ public sealed partial class RedisServer : IAsyncDisposable
             var server = new RedisServer(
                 options ?? new RedisServerOptions(),
                 "127.0.0.1",
-                FreePort(),
+                FreePort.Next(),
                 Directory.CreateTempSubdirectory("scheduler-redis-").FullName
             );
             try
@@ -264,29 +263,40 @@ public sealed partial class RedisServer : IAsyncDisposable
         var watch = Stopwatch.StartNew();
         while (true)
         {
+            Exception? cause = null;
             try
             {
-                if (await CommandAsync("PING") == "PONG")
+                if (await IsOursAsync())
                 {
                     return;
                 }
             }
-            catch (Exception cause)
-                when (cause is SocketException or IOException or OperationCanceledException or InvalidOperationException)
+            // LOADING is an error answer that passes; everything else must pass within the bound too.
+            catch (Exception failed)
+                when (failed is SocketException or IOException or OperationCanceledException or InvalidOperationException)
             {
-                if (_process is { HasExited: true } ended)
-                {
-                    throw new InvalidOperationException($"redis-server ended with code {ended.ExitCode} at start: {ReadLog()}", cause);
-                }
-                // LOADING is an error answer that passes; everything else must pass within the bound too.
-                if (watch.Elapsed > StartBound)
-                {
-                    throw new InvalidOperationException($"Redis at {Endpoint} does not answer within {StartBound.TotalSeconds} s.", cause);
-                }
+                cause = failed;
             }
-            await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System);
+            if (_process is { HasExited: true } ended)
+            {
+                throw new InvalidOperationException($"redis-server ended with code {ended.ExitCode} at start: {ReadLog()}", cause);
+            }
+            if (watch.Elapsed > StartBound)
+            {
+                throw new InvalidOperationException($"Redis at {Endpoint} does not answer within {StartBound.TotalSeconds} s.", cause);
+            }
+            await Eventually.Passes(TimeSpan.FromMilliseconds(10));
         }
     }
+
+    // Another server may have taken the port in the meantime; then our process ends by itself.
+    private async Task<bool> IsOursAsync() =>
+        _process is not { } process
+            ? await CommandAsync("PING") == "PONG"
+            : (await CommandAsync("INFO", "server")).Contains(
+                string.Create(CultureInfo.InvariantCulture, $"process_id:{process.Id}\r"),
+                StringComparison.Ordinal
+            );
 
     private async Task EndedAsync()
     {
@@ -321,13 +331,6 @@ public sealed partial class RedisServer : IAsyncDisposable
                 // It has ended, or its object was disposed of after its end.
             }
         };
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -34,7 +34,7 @@ public sealed class PostgresRefusalTests : IAsyncLifetime
 
     [Fact]
     public async Task A_server_that_is_not_there_is_asked_again() =>
-        await RefusedAsync(_database.With(b => b.Port = ServiceFreePort()), isPermanent: false, "Check that the server runs");
+        await RefusedAsync(_database.With(b => b.Port = FreePort.Next()), isPermanent: false, "Check that the server runs");
 
     [Fact]
     public async Task A_host_that_does_not_exist_is_asked_again() =>
@@ -187,13 +187,6 @@ public sealed class PostgresRefusalTests : IAsyncLifetime
         Assert.NotNull(PostgresStateExtensions.FindSchemaProblem(schema));
         Assert.Throws<ArgumentException>(() => new StatePlace("Host=a", schema));
         Assert.Null(PostgresStateExtensions.FindSchemaProblem("scheduler_2"));
-    }
-
-    private static int ServiceFreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private async Task<string> RoleAsync()

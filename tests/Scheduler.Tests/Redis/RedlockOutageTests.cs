@@ -47,7 +47,7 @@ public sealed class RedlockOutageTests
     public async Task A_node_that_speaks_again_counts_again_without_a_check_by_Core()
     {
         await using var cluster = await RedlockCluster.StartAsync(3);
-        var client = await cluster.ConnectAsync();
+        var client = await cluster.ConnectToAllAsync();
         cluster.Servers[0].Freeze();
         await Eventually.Holds(async () =>
         {

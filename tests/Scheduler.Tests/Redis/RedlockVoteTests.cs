@@ -21,7 +21,7 @@ public sealed class RedlockVoteTests
         for (var i = 0; i < 8; i++)
         {
             // The vote goes on for a part of it, and here all eight have one machine that may be busy with other tests.
-            clients.Add(await cluster.ConnectAsync(callTimeout: TimeSpan.FromSeconds(6)));
+            clients.Add(await cluster.ConnectToAllAsync(callTimeout: TimeSpan.FromSeconds(6)));
         }
         for (var round = 0; round < 40; round++)
         {
