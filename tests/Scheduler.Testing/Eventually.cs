@@ -43,4 +43,8 @@ public static class Eventually
     /// step.</summary>
     public static Task Passes(TimeSpan time, CancellationToken cancellationToken = default) =>
         Task.Delay(time, TimeProvider.System, cancellationToken);
+
+    /// <summary>A body that ends by its cancellation only.</summary>
+    public static Task Cancelled(CancellationToken cancellationToken) =>
+        Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken);
 }

@@ -103,7 +103,7 @@ public sealed class OutageTests
             if (Interlocked.Increment(ref tries) == 1)
             {
                 entered.SetResult();
-                await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, token);
+                await Eventually.Cancelled(token);
             }
         };
         await using var replica = await Replica.StartAsync(

@@ -155,7 +155,7 @@ public sealed class WithStateTests
     public async Task AJobTimeoutIsOneFailure()
     {
         using var group = new Group(withState: true);
-        group.Bodies.Body = async (_, token) => await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, token);
+        group.Bodies.Body = async (_, token) => await Eventually.Cancelled(token);
         await using var replica = await Replica.StartAsync(group, q => q.AddJob<TimedJob>(c => c.WithIdentity("timed").StoreDurably()));
 
         await (await replica.SchedulerAsync()).TriggerJob(new JobKey("timed"));
@@ -174,7 +174,7 @@ public sealed class WithStateTests
         group.Bodies.Body = async (_, token) =>
         {
             entered.TrySetResult();
-            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, token);
+            await Eventually.Cancelled(token);
         };
         await using var replica = await Replica.StartAsync(group, Plain);
         var scheduler = await replica.SchedulerAsync();
@@ -277,7 +277,7 @@ public sealed class WithStateTests
             if (Interlocked.Exchange(ref first, 0) == 1)
             {
                 entered.TrySetResult();
-                await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, token);
+                await Eventually.Cancelled(token);
             }
         };
         await using var one = await Replica.StartAsync(group, Plain, l => l.Options.StopGrace = TimeSpan.FromMilliseconds(200));

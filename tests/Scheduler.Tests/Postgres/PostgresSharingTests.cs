@@ -137,13 +137,13 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
         await using var proxy = await PgBouncerServer.StartAsync(_database.ConnectionString);
         await using var silent = await PgBouncerServer.StartAsync(_database.ConnectionString, "ignore_startup_parameters = options");
 
-        Assert.Equal("5s 400ms 10s", await SettingsAsync(direct));
+        Assert.Equal("5s 400ms 10s", await AskAsync<string>(direct, Settings));
         Assert.False(direct.Database.LimitsInTransaction);
         foreach (var through in (PgBouncerServer[])[proxy, silent])
         {
             var state = await _database.OpenAsync(through.Through(_database.ConnectionString));
             Assert.True(state.Database.LimitsInTransaction);
-            Assert.Equal("5s 400ms 5s", await SettingsAsync(state));
+            Assert.Equal("5s 400ms 5s", await AskAsync<string>(state, Settings));
             // Nothing of it stays on the server's session, which the next client gets.
             await using var next = new NpgsqlConnection(through.Through(_database.ConnectionString));
             await next.OpenAsync(Stop);
@@ -151,17 +151,6 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
             Assert.Equal("0 0 0", await command.ExecuteScalarAsync(Stop));
         }
         Assert.Equal(2, _database.Log.Count(2202));
-
-        static ValueTask<string> SettingsAsync(PostgresState state) =>
-            state.Database.CallAsync(
-                batch => batch.Add(Settings),
-                static async reader =>
-                {
-                    await reader.ReadAsync();
-                    return reader.GetString(0);
-                },
-                Stop
-            );
     }
 
     [Fact]
@@ -179,20 +168,9 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
             await through.Runs.ClaimAsync(PostgresDatabase.Claim((2 * i) + 1, i + 1), Stop);
         }
 
-        Assert.InRange(await CountAsync(direct), 1, 50);
-        Assert.Equal(0, await CountAsync(through));
+        Assert.InRange(await AskAsync<int>(direct, Prepared), 1, 50);
+        Assert.Equal(0, await AskAsync<int>(through, Prepared));
         Assert.True(through.Database.LimitsInTransaction);
-
-        static ValueTask<int> CountAsync(PostgresState state) =>
-            state.Database.CallAsync(
-                batch => batch.Add(Prepared),
-                static async reader =>
-                {
-                    await reader.ReadAsync();
-                    return reader.GetInt32(0);
-                },
-                Stop
-            );
     }
 
     [Fact]
@@ -246,4 +224,16 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
         matchTimeoutMilliseconds: 1_000
     )]
     private static partial Regex FinishedLine();
+
+    // On a session of the State itself.
+    private static ValueTask<T> AskAsync<T>(PostgresState state, string question) =>
+        state.Database.CallAsync(
+            batch => batch.Add(question),
+            static async reader =>
+            {
+                await reader.ReadAsync();
+                return reader.GetFieldValue<T>(0);
+            },
+            Stop
+        );
 }

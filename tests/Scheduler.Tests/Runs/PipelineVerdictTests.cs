@@ -19,7 +19,7 @@ public sealed class PipelineVerdictTests : PipelineFixture
                 async run =>
                 {
                     entered.SetResult();
-                    await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, interrupt.Token);
+                    await Eventually.Cancelled(interrupt.Token);
                 },
                 interrupt.Token
             )
@@ -64,7 +64,7 @@ public sealed class PipelineVerdictTests : PipelineFixture
                 {
                     run.Stopping.Register(told.SetResult);
                     entered.SetResult();
-                    await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, interrupt.Token);
+                    await Eventually.Cancelled(interrupt.Token);
                 },
                 interrupt.Token
             )
@@ -136,11 +136,7 @@ public sealed class PipelineVerdictTests : PipelineFixture
         };
         using var interrupt = new CancellationTokenSource();
         var executing = Pipeline
-            .ExecuteAsync(
-                Fire(interrupt.Cancel),
-                async _ => await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, interrupt.Token),
-                interrupt.Token
-            )
+            .ExecuteAsync(Fire(interrupt.Cancel), async _ => await Eventually.Cancelled(interrupt.Token), interrupt.Token)
             .AsTask();
         await claiming.Task.WaitAsync(Eventually.DefaultBound);
 
