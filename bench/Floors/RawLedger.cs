@@ -8,6 +8,9 @@ namespace Scheduler.Bench.Floors;
 /// </summary>
 internal sealed class RawLedger : IAsyncDisposable
 {
+    private const string Insert = "INSERT INTO raw_runs (id, state, replica) VALUES (@id, 'running', 'bench')";
+    private const string Update = "UPDATE raw_runs SET state = 'succeeded' WHERE id = @id";
+
     private readonly DbConnection _connection;
     private readonly DbCommand _insert;
     private readonly DbCommand _update;
@@ -21,8 +24,10 @@ internal sealed class RawLedger : IAsyncDisposable
     {
         _connection = connection;
         _oneWriter = oneWriter;
-        _insert = Command("INSERT INTO raw_runs (id, state, replica) VALUES (@id, 'running', 'bench')");
-        _update = Command("UPDATE raw_runs SET state = 'succeeded' WHERE id = @id");
+        _insert = Command(connection, Insert);
+        _update = Command(connection, Update);
+        _insert.Prepare();
+        _update.Prepare();
     }
 
     /// <summary>Makes the table once.</summary>
@@ -33,9 +38,26 @@ internal sealed class RawLedger : IAsyncDisposable
         await create.ExecuteNonQueryAsync();
     }
 
-    public Task ClaimAsync(long id) => WriteOneAsync(_insert, id);
+    /// <summary>Both statements, each on a connection that is taken from the driver's pool for it and given back.</summary>
+    public static async Task CycleOnPoolAsync(Func<ValueTask<DbConnection>> open, SemaphoreSlim? oneWriter, long id)
+    {
+        foreach (var sql in (string[])[Insert, Update])
+        {
+            await InTurnAsync(
+                oneWriter,
+                async () =>
+                {
+                    await using var connection = await open();
+                    await using var command = Command(connection, sql);
+                    await WriteAsync(command, id);
+                }
+            );
+        }
+    }
 
-    public Task CompleteAsync(long id) => WriteOneAsync(_update, id);
+    public Task ClaimAsync(long id) => InTurnAsync(_oneWriter, () => WriteAsync(_insert, id));
+
+    public Task CompleteAsync(long id) => InTurnAsync(_oneWriter, () => WriteAsync(_update, id));
 
     public async ValueTask DisposeAsync()
     {
@@ -44,35 +66,41 @@ internal sealed class RawLedger : IAsyncDisposable
         await _connection.DisposeAsync();
     }
 
-    private async Task WriteOneAsync(DbCommand command, long id)
+    private static async Task InTurnAsync(SemaphoreSlim? oneWriter, Func<Task> write)
     {
-        if (_oneWriter is not null)
+        if (oneWriter is null)
         {
-            await _oneWriter.WaitAsync();
+            await write();
+            return;
         }
+        await oneWriter.WaitAsync();
         try
         {
-            command.Parameters[0].Value = id;
-            if (await command.ExecuteNonQueryAsync() != 1)
-            {
-                throw new InvalidOperationException($"The hand-written statement did not write the row {id}.");
-            }
+            await write();
         }
         finally
         {
-            _oneWriter?.Release();
+            oneWriter.Release();
         }
     }
 
-    private DbCommand Command(string sql)
+    private static async Task WriteAsync(DbCommand command, long id)
     {
-        var command = _connection.CreateCommand();
+        command.Parameters[0].Value = id;
+        if (await command.ExecuteNonQueryAsync() != 1)
+        {
+            throw new InvalidOperationException($"The hand-written statement did not write the row {id}.");
+        }
+    }
+
+    private static DbCommand Command(DbConnection connection, string sql)
+    {
+        var command = connection.CreateCommand();
         command.CommandText = sql;
         var id = command.CreateParameter();
         id.ParameterName = "@id";
         id.Value = 0L;
         command.Parameters.Add(id);
-        command.Prepare();
         return command;
     }
 }

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using Microsoft.Data.Sqlite;
 using Npgsql;
 using Scheduler.Bench.Floors;
 using Scheduler.Bench.Harness;
@@ -13,8 +14,14 @@ namespace Scheduler.Bench.Ledger;
 /// <summary>A running place for records.</summary>
 /// <param name="Address">What the State is opened with.</param>
 /// <param name="OpenRaw">Opens a connection for the hand-written statements, to the same database or a file beside it.</param>
+/// <param name="OpenPooled">Takes a connection to the same from the driver's pool.</param>
 /// <param name="Stop">Ends it.</param>
-internal sealed record LedgerPlace(string Address, Func<DbConnection> OpenRaw, Func<ValueTask> Stop) : IAsyncDisposable
+internal sealed record LedgerPlace(
+    string Address,
+    Func<DbConnection> OpenRaw,
+    Func<ValueTask<DbConnection>> OpenPooled,
+    Func<ValueTask> Stop
+) : IAsyncDisposable
 {
     public ValueTask DisposeAsync() => Stop();
 }
@@ -54,7 +61,17 @@ internal static class LedgerStores
         report.Version("PostgreSQL server", await server.AskAsync<string>("SHOW server_version"));
         report.Version("PostgreSQL fsync", await server.AskAsync<string>("SHOW fsync"));
         var database = await server.CreateDatabaseAsync();
-        return new LedgerPlace(database, OpenRaw, server.DisposeAsync);
+        var pool = NpgsqlDataSource.Create(database);
+        return new LedgerPlace(
+            database,
+            OpenRaw,
+            async () => await pool.OpenConnectionAsync(),
+            async () =>
+            {
+                await pool.DisposeAsync();
+                await server.DisposeAsync();
+            }
+        );
 
         DbConnection OpenRaw()
         {
@@ -70,6 +87,13 @@ internal static class LedgerStores
         return new LedgerPlace(
             $"Data Source={Path.Combine(folder.FullName, "state.db")}",
             () => RawSqlite.Open(Path.Combine(folder.FullName, "raw.db"), "FULL"),
+            // FULL is what SQLite does unless it is told otherwise.
+            async () =>
+            {
+                var connection = new SqliteConnection($"Data Source={Path.Combine(folder.FullName, "raw.db")}");
+                await connection.OpenAsync();
+                return connection;
+            },
             () =>
             {
                 folder.Delete(recursive: true);

@@ -27,8 +27,9 @@ public sealed record RecordedOccurrence(RunRecord Run, IReadOnlyList<RunAttempt>
 public readonly record struct OccurrenceRange(string Job, string Trigger, DateTimeOffset After, DateTimeOffset Until);
 
 /// <summary>What the ledger knows of a range.</summary>
-/// <param name="Rows">In order the rows in it, and the earlier ones whose newest attempt ended at or after its begin: what is made up for
-/// late may still have run while others came due.</param>
+/// <param name="Rows">In order the rows in it, and the earlier ones with an attempt that lasted a second or longer and ended at or after
+/// its begin: what is made up for late may still have run while others came due. Earlier ones with shorter attempts may be there or
+/// not: no trigger is due more often than once a second.</param>
 /// <param name="Before">The newest row at or before the begin of the range that is not <see cref="RunState.Overlapped"/>, or
 /// <see langword="null"/>.</param>
 public sealed record RecordedRange(IReadOnlyList<RecordedOccurrence> Rows, RecordedOccurrence? Before);
@@ -69,7 +70,7 @@ public interface IRunLedger
     /// <summary>Lists runs.</summary>
     ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken);
 
-    /// <summary>Lists open runs, the earliest scheduled first.</summary>
+    /// <summary>Lists open runs, the earliest scheduled first; when there are more, those that were recorded first.</summary>
     /// <param name="limit">1 to 10,000.</param>
     /// <param name="cancellationToken">Ends the call.</param>
     ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken);

@@ -14,12 +14,12 @@ internal static class BatchExtensions
         return command.Parameters;
     }
 
-    /// <summary>Sets the limits for the transaction alone; has a row of its own.</summary>
+    /// <summary>Sets the limits for the transaction alone, and how it is planned; has a row of its own.</summary>
     public static void AddLimits(this NpgsqlBatch batch, TimeSpan limit, TimeSpan lockLimit) =>
         batch
             .Add(
                 "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), "
-                    + "set_config('idle_in_transaction_session_timeout', $1, true)"
+                    + "set_config('idle_in_transaction_session_timeout', $1, true), set_config('enable_seqscan', 'off', true)"
             )
             .Text(StatePlace.Milliseconds(limit))
             .Text(StatePlace.Milliseconds(lockLimit));

@@ -11,17 +11,17 @@ internal sealed class ClaimCommand(StateDatabase database, RunQueries queries, s
     {
         // Once for all tries: a claim that is sent again finds the row of the first.
         Guid[] ids = [.. requests.Select(r => LedgerRules.NewId(r.Now))];
-        return await database.CallAsync(
+        return await database.CallAsync<ClaimAnswer[]>(
             batch => Fill(batch, ids, requests),
             async reader =>
             {
-                var answers = new ClaimAnswer[requests.Count];
-                for (var i = 0; i < answers.Length; i++)
-                {
-                    await reader.ReadAsync();
-                    answers[i] = new ClaimAnswer(ids[i], reader.IsDBNull(0) ? null : reader.GetString(0));
-                }
-                return answers;
+                await reader.ReadAsync();
+                // Nothing: all are new and as asked for.
+                var answers =
+                    reader.IsDBNull(0) ? null
+                    : requests.Count == 1 ? [reader.GetString(0)]
+                    : reader.GetFieldValue<string?[]>(0);
+                return [.. ids.Select((id, i) => new ClaimAnswer(id, answers?[i]))];
             },
             cancellationToken
         );

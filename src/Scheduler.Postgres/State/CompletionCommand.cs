@@ -11,17 +11,17 @@ internal sealed class CompletionCommand(StateDatabase database, RunQueries queri
 {
     /// <summary>Records completions, each by itself, in one transaction.</summary>
     public ValueTask<CompletionResult[]> RunAsync(IReadOnlyList<Ending> endings, CancellationToken cancellationToken) =>
-        database.CallAsync(
+        database.CallAsync<CompletionResult[]>(
             batch => Fill(batch, endings),
             async reader =>
             {
-                var results = new CompletionResult[endings.Count];
-                for (var i = 0; i < results.Length; i++)
-                {
-                    await reader.ReadAsync();
-                    results[i] = reader.GetBoolean(0) ? CompletionResult.Accepted : CompletionResult.Refused;
-                }
-                return results;
+                await reader.ReadAsync();
+                // Nothing: all count.
+                var accepted =
+                    reader.IsDBNull(0) ? null
+                    : endings.Count == 1 ? [reader.GetBoolean(0)]
+                    : reader.GetFieldValue<bool[]>(0);
+                return [.. endings.Select((_, i) => accepted?[i] == false ? CompletionResult.Refused : CompletionResult.Accepted)];
             },
             cancellationToken
         );

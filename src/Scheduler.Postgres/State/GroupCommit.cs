@@ -5,8 +5,9 @@ using Scheduler.Runs;
 namespace Scheduler.Postgres.State;
 
 /// <summary>
-/// Lets calls that meet share a round trip and a commit. A call that finds a free way is sent by its own thread at once and alone; what
-/// comes while all ways are taken waits and goes together on the next that is free. Thread-safe.
+/// Lets calls that meet share a round trip and a commit. A call that meets no other is sent by its own thread at once and alone; what
+/// comes while a group is under way waits and goes together behind it. With two groups under way there would be more of them, and a
+/// group costs the server more than a call in it (measured on two cores: a fifth less in a second). Thread-safe.
 /// </summary>
 /// <param name="send">Sends a group as one transaction and gives the answers in its order; bounded in time.</param>
 /// <param name="order">The order of the calls in a group: the same in all replicas, so that no two groups lock the same rows in opposite
@@ -23,12 +24,9 @@ internal sealed class GroupCommit<TRequest, TAnswer>(
     /// <summary>How many calls one group has at most.</summary>
     public const int LargestGroup = 64;
 
-    /// <summary>How many groups are under way at most: while one waits for the disk, the next is worked on.</summary>
-    public const int MostUnderWay = 2;
-
     private readonly Lock _gate = new();
     private readonly Queue<Waiter> _queue = new();
-    private int _underWay;
+    private bool _isUnderWay;
 
     /// <summary>Sends a request alone or with others.</summary>
     /// <exception cref="StateUnavailableException">There is no answer, or too many calls wait; the outcome is unknown.</exception>
@@ -39,9 +37,9 @@ internal sealed class GroupCommit<TRequest, TAnswer>(
         Waiter? waiter = null;
         lock (_gate)
         {
-            if (_underWay < MostUnderWay)
+            if (!_isUnderWay)
             {
-                _underWay++;
+                _isUnderWay = true;
             }
             else if (_queue.Count >= StateDatabase.MostCalls)
             {
@@ -88,7 +86,7 @@ internal sealed class GroupCommit<TRequest, TAnswer>(
             }
             if (group.Count == 0)
             {
-                _underWay--;
+                _isUnderWay = false;
                 return null;
             }
             return group;

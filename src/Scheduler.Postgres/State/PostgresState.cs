@@ -9,8 +9,8 @@ namespace Scheduler.Postgres.State;
 /// when its call returns, whatever <c>synchronous_commit</c> the server has. Thread-safe.
 /// </summary>
 /// <remarks>
-/// <para>A claim or a completion alone is one round trip. Those that meet share a commit: at most two groups of at most 64 are under way
-/// per kind, and nobody waits for company.</para>
+/// <para>A claim or a completion alone is one round trip. Those that meet share a commit: one group of at most 64 is under way per kind,
+/// and nobody waits for company.</para>
 /// <para>Every call ends within 5 s, or within <see cref="LeaseOptions.CallTimeout"/> if that is longer; at most 10,000 calls wait. A
 /// write that ended without an answer was either left out or is done whole. A connection that died is replaced, and the call on it is
 /// sent once more: every call may be repeated without harm.</para>

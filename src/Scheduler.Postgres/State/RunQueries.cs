@@ -17,13 +17,8 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>A claim of an occurrence alone: simpler for the server to plan than a group of one.</summary>
     public string ClaimOccurrence { get; } = $"SELECT {place.Quoted}.claim_occurrence($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-    /// <summary>A group of claims of occurrences: one row for each, in the order of the arrays.</summary>
-    public string ClaimOccurrences { get; } =
-        $"""
-            SELECT {place.Quoted}.claim_occurrence($1, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica,
-              q.now, q.data)
-            FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data)
-            """;
+    /// <summary>A group of claims of occurrences: an array with an answer for each, or NULL when all are granted.</summary>
+    public string ClaimOccurrences { get; } = $"SELECT {place.Quoted}.claim_occurrences($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
     /// <summary>A claim of a run's next attempt.</summary>
     public string ClaimRun { get; } = $"SELECT {place.Quoted}.claim_run($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -31,23 +26,19 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>A completion alone.</summary>
     public string CompleteRun { get; } = $"SELECT {place.Quoted}.complete_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-    /// <summary>A group of completions: whether each is accepted, in the order of the arrays.</summary>
-    public string CompleteRuns { get; } =
-        $"""
-            SELECT {place.Quoted}.complete_run($1, q.id, q.attempt, q.token, q.outcome, q.state, q.failures, q.started, q.now, q.next,
-              q.error)
-            FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-              AS q (id, attempt, token, outcome, state, failures, started, now, next, error)
-            """;
+    /// <summary>A group of completions: an array that says of each whether it is accepted, or NULL when all are.</summary>
+    public string CompleteRuns { get; } = $"SELECT {place.Quoted}.complete_runs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     /// <summary>Makes the commit of the statements behind it wait for the disk.</summary>
     public string Durable { get; } = $"SELECT {place.Quoted}.durable()";
 
     public string InsertRequest { get; } =
         $"""
-            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt,
-              request_key)
-            VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING
+            WITH new AS (
+              INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt,
+                request_key)
+              VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING RETURNING group_name, id)
+            INSERT INTO {place.Quoted}.open_runs (group_name, run_id) SELECT group_name, id FROM new
             """;
 
     /// <summary>The run of a request: by its own id, or by the key of an earlier one.</summary>
@@ -73,14 +64,20 @@ internal sealed class RunQueries(StatePlace place)
             WHERE {ById} ORDER BY a.attempt
             """;
 
+    /// <summary>Open runs, the earliest recorded ones when there are more.</summary>
     public string OpenRuns =>
-        $"SELECT {Columns} FROM {_runs} r WHERE r.group_name = $1 AND r.{RunReader.IsOpen} ORDER BY r.scheduled_at, r.id LIMIT $2";
+        $"""
+            SELECT {Columns}
+            FROM (SELECT o.run_id FROM {place.Quoted}.open_runs o WHERE o.group_name = $1 ORDER BY o.run_id LIMIT $2) o
+            CROSS JOIN LATERAL (
+              SELECT * FROM {_runs} r WHERE r.id = o.run_id AND r.group_name || '' = $1 AND r.{RunReader.IsOpen} OFFSET 0) r
+            ORDER BY r.scheduled_at, r.id
+            """;
 
     /// <summary>
     /// The rows that tell about ranges of triggers' occurrences, each with its attempts, the number of its range, and whether it is the
     /// one before the range. Each part has an index of its own; one condition with OR would read the whole history of a trigger, and
-    /// this is asked once a second. The sum keeps the planner from the index of occurrences, OFFSET from joining with the whole table of
-    /// attempts.
+    /// this is asked once a second. OFFSET keeps the planner from joining with whole tables.
     /// </summary>
     public string Occurrences { get; } =
         $"""
@@ -90,8 +87,12 @@ internal sealed class RunQueries(StatePlace place)
               SELECT {Columns}, false AS is_before FROM {place.Quoted}.runs r
               WHERE {OfTrigger} AND r.scheduled_at > q.after AND r.scheduled_at <= q.until
               UNION ALL
-              SELECT {Columns}, false FROM {place.Quoted}.runs r
-              WHERE {OfTrigger} AND r.finished_at >= q.after AND r.scheduled_at + interval '0' <= least(q.after, q.until)
+              SELECT {Columns}, false
+              FROM (
+                SELECT DISTINCT l.run_id FROM {place.Quoted}.long_attempts l
+                WHERE l.group_name = $1 AND l.job = q.job AND l.trigger_name = q.trigger_name AND l.ended_at >= q.after) l
+              CROSS JOIN LATERAL (SELECT * FROM {place.Quoted}.runs r WHERE r.id = l.run_id AND r.group_name || '' = $1 OFFSET 0) r
+              WHERE r.scheduled_at <= least(q.after, q.until)
               UNION ALL
               (SELECT {Columns}, true FROM {place.Quoted}.runs r
               WHERE {OfTrigger} AND r.scheduled_at <= q.after AND r.state <> 'overlapped' ORDER BY r.scheduled_at DESC LIMIT 1)
@@ -115,7 +116,12 @@ internal sealed class RunQueries(StatePlace place)
                   ORDER BY s.since DESC, s.seq DESC LIMIT 1), r.scheduled_at))
               ORDER BY r.scheduled_at, r.id LIMIT $3 FOR UPDATE OF r SKIP LOCKED),
             gone AS (
-              DELETE FROM {place.Quoted}.runs d USING old WHERE d.group_name = old.group_name AND d.id = old.id RETURNING 1)
+              DELETE FROM {place.Quoted}.runs d USING old WHERE d.group_name = old.group_name AND d.id = old.id
+              RETURNING d.group_name, d.job, d.trigger_name, d.finished_at, d.id),
+            attempts AS (
+              DELETE FROM {place.Quoted}.long_attempts l USING gone g
+              WHERE l.group_name = g.group_name AND l.job = g.job AND l.trigger_name = g.trigger_name AND l.ended_at <= g.finished_at
+                AND l.run_id = g.id)
             SELECT count(*) FROM gone
             """;
 
@@ -125,7 +131,8 @@ internal sealed class RunQueries(StatePlace place)
             DELETE FROM {place.Quoted}.fences d USING (
               SELECT f.group_name, f.resource FROM {place.Quoted}.fences f
               WHERE f.group_name = $1 AND f.raised_at < $2 AND NOT EXISTS (
-                SELECT 1 FROM {place.Quoted}.runs r WHERE r.group_name = f.group_name AND r.lock_key = f.resource AND r.{RunReader.IsOpen})
+                SELECT 1 FROM {place.Quoted}.open_runs o JOIN {place.Quoted}.runs r ON r.id = o.run_id AND r.group_name = o.group_name
+                WHERE o.group_name = f.group_name AND r.lock_key = f.resource)
               LIMIT $3 FOR UPDATE OF f SKIP LOCKED) old
             WHERE d.group_name = old.group_name AND d.resource = old.resource
             """;

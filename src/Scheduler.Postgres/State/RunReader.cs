@@ -12,7 +12,7 @@ internal static class RunReader
 
     private const int AttemptColumnCount = 6;
 
-    /// <summary>The condition that open runs meet; the text of the partial index.</summary>
+    /// <summary>The condition that the runs of <c>open_runs</c> meet.</summary>
     public const string IsOpen = "state IN ('waiting', 'running', 'interrupted', 'orphaned')";
 
     /// <summary>The kind of runs that stand for an occurrence.</summary>

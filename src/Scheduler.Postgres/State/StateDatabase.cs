@@ -14,7 +14,7 @@ namespace Scheduler.Postgres.State;
 /// </remarks>
 internal sealed class StateDatabase : IAsyncDisposable
 {
-    /// <summary>How many connections at most: two groups of claims and two of completions, the rest for everything else.</summary>
+    /// <summary>How many connections at most: a group of claims and one of completions, the rest for everything else.</summary>
     public const int PoolSize = 8;
 
     /// <summary>How many calls may be under way or wait.</summary>

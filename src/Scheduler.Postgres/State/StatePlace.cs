@@ -114,13 +114,13 @@ internal sealed partial class StatePlace
         }
         if (ownSessions)
         {
-            settings.Options = string.Join(' ', ((string[])[settings.Options ?? "", .. Limits(limit, lockLimit).Select(Option)])).Trim();
+            settings.Options = string.Join(' ', ((string[])[settings.Options ?? "", .. Settings(limit, lockLimit).Select(Option)])).Trim();
         }
         return new NpgsqlDataSourceBuilder(settings.ConnectionString).Build();
     }
 
-    /// <summary>The limits of a session, as settings of the server.</summary>
-    public static IEnumerable<(string Name, string Value)> Limits(TimeSpan limit, TimeSpan lockLimit) =>
+    /// <summary>The settings of a session: its limits, and that no plan may read a whole table.</summary>
+    public static IEnumerable<(string Name, string Value)> Settings(TimeSpan limit, TimeSpan lockLimit) =>
         [
             ("statement_timeout", Milliseconds(limit)),
             ("lock_timeout", Milliseconds(lockLimit)),
@@ -129,6 +129,8 @@ internal sealed partial class StatePlace
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "5"),
+            // For a small table that plan is the cheapest; but sessions keep their plans, and tables grow.
+            ("enable_seqscan", "off"),
         ];
 
     /// <summary>A time as the server's settings take it.</summary>

@@ -94,12 +94,46 @@ internal sealed class PostgresDatabase : IAsyncDisposable
             Now = Noon.AddSeconds(1),
         };
 
+    /// <summary>
+    /// What a table says beside the runs is what the runs say: after every test, whatever it did. A database without the tables passes.
+    /// </summary>
+    public static async Task CheckAsync(string connectionString)
+    {
+        await using var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString
+        );
+        await connection.OpenAsync();
+        await using var find = new NpgsqlCommand("SELECT schemaname FROM pg_tables WHERE tablename = 'open_runs' ORDER BY 1", connection);
+        var schemas = new List<string>();
+        await using (var reader = await find.ExecuteReaderAsync())
+        {
+            while (await reader.ReadAsync())
+            {
+                schemas.Add(reader.GetString(0));
+            }
+        }
+        foreach (var schema in schemas)
+        {
+            await using var differ = new NpgsqlCommand(
+                $"""
+                SELECT count(*) FROM
+                  (SELECT group_name, id FROM "{schema}".runs WHERE {RunReader.IsOpen}) r
+                  FULL JOIN "{schema}".open_runs o ON o.group_name = r.group_name AND o.run_id = r.id
+                WHERE o.run_id IS NULL OR r.id IS NULL
+                """,
+                connection
+            );
+            Assert.Equal(0L, await differ.ExecuteScalarAsync());
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
         foreach (var state in _states)
         {
             await state.DisposeAsync();
         }
+        await CheckAsync(ConnectionString);
         await Server.ForgetDatabaseAsync(ConnectionString);
     }
 }

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Npgsql;
+using Scheduler.Locking;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
 
@@ -12,6 +13,8 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
 
     /// <summary>What a claim and its completion read and write at most; an index of the history alone has several hundred.</summary>
     private const int MostPages = 60;
+
+    private const int InGroup = 10;
 
     private PostgresDatabase _database = null!;
     private PostgresState _state = null!;
@@ -37,7 +40,8 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         (string Sql, object[] Values)[] asked =
         [
             (queries.Occurrences, Ranges("settle", "none")),
-            (queries.OpenRuns, ["test", 100]),
+            // Four pages for each that it shows.
+            (queries.OpenRuns, ["test", 15]),
             (queries.Find, ["test", Guid.CreateVersion7()]),
         ];
         if (isAnalyzed)
@@ -75,14 +79,19 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         Assert.InRange(await ReadAsync() - before, 1, 20 * MostPages);
     }
 
-    [Fact]
-    public async Task Plans_that_were_made_while_the_tables_were_empty_stay_good()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Plans_that_were_made_while_the_tables_were_empty_stay_good(bool inGroups)
     {
-        await _database.ExecuteAsync("TRUNCATE scheduler.runs CASCADE");
+        Func<int, Task> cycle = inGroups ? GroupCycleAsync : CycleAsync;
+        await _database.ExecuteAsync("TRUNCATE scheduler.runs, scheduler.open_runs, scheduler.long_attempts CASCADE");
+        // The statistics of a table that is known to be empty.
+        await _database.ExecuteAsync("VACUUM ANALYZE scheduler.runs, scheduler.open_runs, scheduler.long_attempts");
         var before = await ReadAsync();
         for (var i = 1; i <= 20; i++)
         {
-            await CycleAsync(i);
+            await cycle(i);
         }
         var unfilled = await PagesAsync();
         await FillAsync();
@@ -90,15 +99,34 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         // The sessions are those of before, with their plans.
         for (var i = 21; i <= 40; i++)
         {
-            await CycleAsync(i);
+            await cycle(i);
         }
-        Assert.InRange(await ReadAsync() - before - (filled - unfilled), 1, 40 * MostPages);
+        var cycles = 40 * (inGroups ? InGroup : 1);
+        Assert.InRange(await ReadAsync() - before - (filled - unfilled), 1, cycles * MostPages);
     }
 
     private async Task CycleAsync(int i)
     {
         var run = Assert.IsType<ClaimResult.Claimed>(await _state.Runs.ClaimAsync(PostgresDatabase.Claim(i, i), Stop)).Run;
         Assert.Equal(CompletionResult.Accepted, await _state.Runs.CompleteAsync(PostgresDatabase.Succeeded(run), Stop));
+    }
+
+    // In the form in which calls that meet are sent.
+    private async Task GroupCycleAsync(int i)
+    {
+        var queries = new RunQueries(_state.Database.Place);
+        ClaimRequest[] claims =
+        [
+            .. Enumerable.Range(0, InGroup).Select(k => PostgresDatabase.Claim(i, i, "r1", $"t{k}", LockKey.From($"k{k}"))),
+        ];
+        var answers = await new ClaimCommand(_state.Database, queries, "test").RunAsync(claims, Stop);
+        Assert.All(answers, a => Assert.Null(a.Json));
+        var endings = answers.Zip(
+            claims,
+            (a, c) => new Ending(a.Id, PostgresDatabase.Succeeded(((ClaimResult.Claimed)a.ToResult(c)).Run) with { StartedAt = c.Now })
+        );
+        var results = await new CompletionCommand(_state.Database, queries, "test").RunAsync([.. endings], Stop);
+        Assert.All(results, r => Assert.Equal(CompletionResult.Accepted, r));
     }
 
     private async Task<long> ReadAsync()
@@ -128,10 +156,14 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
             SELECT 'test', gen_random_uuid(), 'settle', 'nightly', 'scheduled', t, 'job:settle', 'succeeded', 1, i, 'r1', t, 'succeeded',
               t + interval '1 second'
             FROM (SELECT i, timestamptz '2026-01-31 12:00Z' - i * interval '1 minute' AS t FROM generate_series(1, {Rows}) i) x;
+            INSERT INTO scheduler.long_attempts SELECT group_name, job, trigger_name, finished_at, id FROM scheduler.runs
+            WHERE state = 'succeeded' ON CONFLICT DO NOTHING;
             INSERT INTO scheduler.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, token, replica,
               started_at)
             SELECT 'test', gen_random_uuid(), 'other', 'nightly', 'scheduled', t, 'job:other', 'running', 1, i, 'r1', t
             FROM (SELECT i, timestamptz '2026-01-31 12:00Z' - i * interval '1 minute' AS t FROM generate_series(1, 5000) i) x;
+            INSERT INTO scheduler.open_runs SELECT group_name, id FROM scheduler.runs WHERE state = 'running'
+            ON CONFLICT DO NOTHING;
             """
         );
 

@@ -47,7 +47,11 @@ internal sealed class PostgresStateFixture(bool isThroughProxy = false) : StateF
             )
         );
 
-    public override async ValueTask DisposeAsync() => await (await PostgresServer.SharedAsync()).ForgetDatabaseAsync(_direct);
+    public override async ValueTask DisposeAsync()
+    {
+        await PostgresDatabase.CheckAsync(_direct);
+        await (await PostgresServer.SharedAsync()).ForgetDatabaseAsync(_direct);
+    }
 
     private static async Task<PgBouncerServer> StartProxyAsync()
     {
