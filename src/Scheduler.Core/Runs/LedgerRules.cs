@@ -12,6 +12,30 @@ internal static class LedgerRules
     /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>
     public static Guid NewId(DateTimeOffset now) => Guid.CreateVersion7(now);
 
+    /// <summary>
+    /// The row of a new run's first attempt, as it was written: no database need send it back. Times have whole milliseconds, as all
+    /// ledgers keep them.
+    /// </summary>
+    public static RunRecord FirstAttempt(string id, ClaimRequest request)
+    {
+        var occurrence = request.Occurrence!.Value;
+        return new RunRecord
+        {
+            Id = id,
+            Job = occurrence.Job,
+            Trigger = occurrence.Trigger,
+            IsScheduled = true,
+            ScheduledAt = Whole(occurrence.ScheduledAt),
+            LockKey = request.LockKey,
+            Data = request.Data,
+            State = RunState.Running,
+            Attempt = 1,
+            Token = request.Token,
+            Replica = request.Replica,
+            StartedAt = Whole(request.Now),
+        };
+    }
+
     /// <summary>Refuses a claim that no ledger can record.</summary>
     public static void Check(ClaimRequest request)
     {
@@ -101,6 +125,8 @@ internal static class LedgerRules
             ? (at, cursor[(separator + 1)..])
             : throw new ArgumentException("The cursor is none of this list: hand in 'next' of the page before, or none.", nameof(cursor));
     }
+
+    private static DateTimeOffset Whole(DateTimeOffset time) => DateTimeOffset.FromUnixTimeMilliseconds(time.ToUnixTimeMilliseconds());
 
     private static void CheckData(string? data)
     {

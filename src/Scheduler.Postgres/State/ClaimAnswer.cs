@@ -16,7 +16,7 @@ internal readonly record struct ClaimAnswer(Guid Id, string? Json)
     {
         if (Json is null)
         {
-            return new ClaimResult.Claimed(FirstAttempt(request));
+            return new ClaimResult.Claimed(LedgerRules.FirstAttempt(Id.ToString("N"), request));
         }
         using var document = JsonDocument.Parse(Json);
         var answer = document.RootElement;
@@ -39,24 +39,6 @@ internal readonly record struct ClaimAnswer(Guid Id, string? Json)
             var other => throw new InvalidOperationException($"The schema answered a claim with '{other}'."),
         };
     }
-
-    // The row as it was written: the server need not send it back.
-    private RunRecord FirstAttempt(ClaimRequest request) =>
-        new()
-        {
-            Id = Id.ToString("N"),
-            Job = request.Occurrence!.Value.Job,
-            Trigger = request.Occurrence.Value.Trigger,
-            IsScheduled = true,
-            ScheduledAt = Times.From(Times.Of(request.Occurrence.Value.ScheduledAt)),
-            LockKey = request.LockKey,
-            Data = request.Data,
-            State = RunState.Running,
-            Attempt = 1,
-            Token = request.Token,
-            Replica = request.Replica,
-            StartedAt = Times.From(Times.Of(request.Now)),
-        };
 
     private static string? HeldBy(JsonElement answer) => answer.GetProperty("held_by").GetString();
 

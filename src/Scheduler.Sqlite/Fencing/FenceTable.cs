@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Dapper;
 using Scheduler.Locking;
+using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Sqlite.Fencing;
 
@@ -43,18 +44,19 @@ internal static class FenceTable
         FencingToken token
     )
     {
-        var values = new
-        {
-            group,
-            resource,
-            lockKey = lockKey.Value,
-            token = token.Value,
-        };
-        if (connection.Execute(RaiseFence, values, transaction) > 0)
+        var raised = connection.ExecutePrepared(
+            transaction,
+            RaiseFence,
+            ("@group", group),
+            ("@resource", resource),
+            ("@lockKey", lockKey.Value),
+            ("@token", token.Value)
+        );
+        if (raised > 0)
         {
             return null;
         }
-        var (key, newest) = connection.QuerySingle<(string Key, long Newest)>(ReadFence, values, transaction);
+        var (key, newest) = connection.QuerySingle<(string Key, long Newest)>(ReadFence, new { group, resource }, transaction);
         return key == lockKey.Value
             ? new FencingToken(newest)
             : throw new InvalidOperationException(

@@ -98,8 +98,7 @@ internal sealed class DatabaseThread
         // A file that was deleted would go on working here, unseen by everybody else.
         StateProblem.ThrowIfDeleted(_source.Path);
         _connection ??= (SqliteConnection)_source.OpenConnection();
-        // Two words each: Dapper takes a single one for the name of a stored procedure.
-        _connection.Execute(IsWriter ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED");
+        _connection.ExecutePrepared(transaction: null, IsWriter ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED");
         var succeeded = new List<Operation>(_batch.Count);
         foreach (var operation in _batch)
         {
@@ -111,7 +110,7 @@ internal sealed class DatabaseThread
         // Failed ones have been told; only the others depend on the commit.
         _batch.Clear();
         _batch.AddRange(succeeded);
-        _connection.Execute("COMMIT TRANSACTION");
+        _connection.ExecutePrepared(transaction: null, "COMMIT");
         if (_full && succeeded.Count > 0)
         {
             _full = false;
@@ -125,11 +124,11 @@ internal sealed class DatabaseThread
 
     private bool RunOne(SqliteConnection connection, Operation operation)
     {
-        connection.Execute("SAVEPOINT one");
+        connection.ExecutePrepared(transaction: null, "SAVEPOINT one");
         try
         {
             operation.Run(connection);
-            connection.Execute("RELEASE one");
+            connection.ExecutePrepared(transaction: null, "RELEASE one");
             return true;
         }
         catch (Exception problem)

@@ -2,6 +2,7 @@ using Dapper;
 using Microsoft.Data.Sqlite;
 using Scheduler.Runs;
 using Scheduler.Sqlite.Fencing;
+using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Sqlite.State;
 
@@ -12,6 +13,7 @@ internal static class SqliteClaim
         INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, token, replica, started_at,
           created_at)
         VALUES (@group, @id, @job, @trigger, 'scheduled', @scheduledAt, @lockKey, @data, 'running', 1, @token, @replica, @now, @now)
+        ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
         """;
 
     private const string InsertAttempt = """
@@ -44,29 +46,41 @@ internal static class SqliteClaim
 
     private static ClaimResult ClaimOccurrence(SqliteConnection connection, string group, ClaimRequest request, Occurrence occurrence)
     {
-        if (RunQueries.FindOccurrence(connection, group, occurrence) is { } row)
+        var id = RunQueries.NewId(request.Now);
+        var inserted = connection.ExecutePrepared(
+            transaction: null,
+            Insert,
+            ("@group", group),
+            ("@id", id),
+            ("@job", occurrence.Job),
+            ("@trigger", occurrence.Trigger),
+            ("@scheduledAt", Times.Of(occurrence.ScheduledAt)),
+            ("@lockKey", request.LockKey.Value),
+            ("@data", request.Data),
+            ("@token", request.Token.Value),
+            ("@replica", request.Replica),
+            ("@now", Times.Of(request.Now))
+        );
+        if (inserted == 0)
         {
+            var row = RunQueries.FindOccurrence(connection, group, occurrence)!;
             return IsSameClaim(row, request) ? new ClaimResult.Claimed(row.ToRecord()) : new ClaimResult.Recorded(row.ToRecord());
         }
-        var now = Times.Of(request.Now);
-        var values = new
-        {
-            group,
-            id = RunQueries.NewId(request.Now),
-            job = occurrence.Job,
-            trigger = occurrence.Trigger,
-            scheduledAt = Times.Of(occurrence.ScheduledAt),
-            lockKey = request.LockKey.Value,
-            data = request.Data,
-            token = request.Token.Value,
-            replica = request.Replica,
-            attempt = 1,
-            now,
-        };
-        connection.Execute(Insert, values);
-        connection.Execute(InsertAttempt, values);
-        return new ClaimResult.Claimed(RunQueries.Find(connection, group, values.id)!.ToRecord());
+        BeginAttempt(connection, group, id, attempt: 1, request);
+        return new ClaimResult.Claimed(LedgerRules.FirstAttempt(id, request));
     }
+
+    private static void BeginAttempt(SqliteConnection connection, string group, string id, long attempt, ClaimRequest request) =>
+        connection.ExecutePrepared(
+            transaction: null,
+            InsertAttempt,
+            ("@group", group),
+            ("@id", id),
+            ("@attempt", attempt),
+            ("@token", request.Token.Value),
+            ("@replica", request.Replica),
+            ("@now", Times.Of(request.Now))
+        );
 
     private static ClaimResult ClaimRun(SqliteConnection connection, string group, ClaimRequest request, string id)
     {
@@ -107,7 +121,7 @@ internal static class SqliteClaim
             return new ClaimResult.Closed(RunQueries.Find(connection, group, id)!.ToRecord());
         }
         connection.Execute(Begin, values);
-        connection.Execute(InsertAttempt, values);
+        BeginAttempt(connection, group, id, row.Attempt + 1, request);
         return new ClaimResult.Claimed(RunQueries.Find(connection, group, id)!.ToRecord());
     }
 

@@ -1,6 +1,7 @@
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Scheduler.Runs;
+using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Sqlite.State;
 
@@ -26,26 +27,50 @@ internal static class SqliteCompletion
     public static CompletionResult Run(SqliteConnection connection, string group, Completion completion)
     {
         var (state, failures) = LedgerRules.Effect(completion);
-        var values = new
+        var id = completion.RunId;
+        var attempt = (long)completion.Attempt;
+        var token = completion.Token.Value;
+        var outcome = Times.Of(completion.Outcome);
+        object? started = completion.StartedAt is { } began ? Times.Of(began) : null;
+        var now = Times.Of(completion.Now);
+        var ended = connection.ExecutePrepared(
+            transaction: null,
+            EndRun,
+            ("@group", group),
+            ("@id", id),
+            ("@attempt", attempt),
+            ("@token", token),
+            ("@state", Times.Of(state)),
+            ("@failures", failures),
+            ("@started", started),
+            ("@now", now),
+            ("@next", LedgerRules.NextAttempt(completion) is { } next ? Times.Of(next) : null),
+            ("@error", LedgerRules.ErrorOf(completion))
+        );
+        if (ended > 0)
         {
-            group,
-            id = completion.RunId,
-            attempt = completion.Attempt,
-            token = completion.Token.Value,
-            outcome = Times.Of(completion.Outcome),
-            state = Times.Of(state),
-            failures,
-            started = completion.StartedAt is { } began ? Times.Of(began) : (long?)null,
-            now = Times.Of(completion.Now),
-            next = LedgerRules.NextAttempt(completion) is { } next ? Times.Of(next) : (long?)null,
-            error = LedgerRules.ErrorOf(completion),
-        };
-        if (connection.Execute(EndRun, values) > 0)
-        {
-            connection.Execute(EndAttempt, values);
+            connection.ExecutePrepared(
+                transaction: null,
+                EndAttempt,
+                ("@group", group),
+                ("@id", id),
+                ("@attempt", attempt),
+                ("@token", token),
+                ("@started", started),
+                ("@now", now),
+                ("@outcome", outcome)
+            );
             return CompletionResult.Accepted;
         }
         // An earlier call recorded it and its answer was lost; also when the next attempt has begun since.
+        var values = new
+        {
+            group,
+            id,
+            attempt,
+            token,
+            outcome,
+        };
         return connection.ExecuteScalar<long>(IsRecorded, values) > 0 ? CompletionResult.Accepted : CompletionResult.Refused;
     }
 }
