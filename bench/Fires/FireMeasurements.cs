@@ -22,7 +22,7 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
 
     private TimeSpan BeforeSteady => TimeSpan.FromSeconds(plan.Quick ? 2.5 : 15);
 
-    private TimeSpan SteadyTime => TimeSpan.FromSeconds(plan.Quick ? 1.5 : 10);
+    private TimeSpan SteadyTime => TimeSpan.FromSeconds(plan.Quick ? 1.5 : 20);
 
     /// <summary>Fires a second at saturation: the first waves warm up, the last one counts.</summary>
     public async Task<IReadOnlyList<Reading>> SaturateAsync(FireSystem system, int processes)

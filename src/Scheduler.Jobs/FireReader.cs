@@ -1,5 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Quartz;
+using Scheduler.Jobs.Preference;
+using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Locking;
@@ -11,7 +13,14 @@ namespace Scheduler.Jobs;
 /// Tells what a fire of Quartz stands for: an occurrence of a schedule, a run that the reconciler launched, a manual run, or another
 /// go of the same fire. Thread-safe.
 /// </summary>
-internal sealed class FireReader(StateGuard? state, LeaseOptions leases, TimeProvider time, ILogger<FireReader> logger)
+internal sealed class FireReader(
+    StateGuard? state,
+    ReplicaOrder order,
+    StandBy? standBy,
+    LeaseOptions leases,
+    TimeProvider time,
+    ILogger<FireReader> logger
+)
 {
     /// <summary>How late a schedule's own fire may be with State; later ones are the reconciler's.</summary>
     public static readonly TimeSpan LatestFire = TimeSpan.FromSeconds(5);
@@ -58,7 +67,13 @@ internal sealed class FireReader(StateGuard? state, LeaseOptions leases, TimePro
             JobLog.Late(logger, occurrence, late.TotalSeconds);
             return (null, $"came {late.TotalSeconds:0.0} s late");
         }
-        return (Request(context, policy, occurrence, lockKey), null);
+        var fire = Request(context, policy, occurrence, lockKey);
+        if (standBy is not null && order.RankOf(occurrence) is > 0 and var place)
+        {
+            standBy.Add(new Launch(occurrence, lockKey, RunId: null, fire.Data, "the replica before this one did not take it"), place);
+            return (null, "another replica comes first");
+        }
+        return (fire, null);
     }
 
     // The row comes first, so that the run is not forgotten when its key is held or this replica dies now.

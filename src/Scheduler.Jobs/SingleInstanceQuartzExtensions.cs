@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging;
 using Quartz;
 using Scheduler.Hosting;
 using Scheduler.Jobs.Hosting;
+using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
 using Scheduler.Leases;
@@ -93,11 +94,27 @@ public static class SingleInstanceQuartzExtensions
         );
         services.AddSingleton(p => new FireReader(
             p.GetRequiredService<StateHolder>().Guard,
+            p.GetRequiredService<ReplicaOrder>(),
+            p.GetService<StandBy>(),
             options.Leases,
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<FireReader>>()
         ));
         services.AddSingleton<RunLauncher>();
+        services.AddSingleton<ReplicaOrder>();
+        if (builder.State is not null)
+        {
+            services.AddSingleton(p => new StandBy(
+                p.GetRequiredService<StateGuard>(),
+                p.GetRequiredService<RunLauncher>(),
+                p.GetRequiredService<RunPipeline>(),
+                p.GetRequiredService<ReplicaOrder>(),
+                p.GetRequiredService<JobCatalog>(),
+                p.GetRequiredService<TimeProvider>(),
+                options.MaxClockOffset,
+                p.GetRequiredService<ILogger<StandBy>>()
+            ));
+        }
         services.AddSingleton<LevelCheck>();
         services.AddSingleton<QuartzInventory>();
         services.AddSingleton(p => new ReplicaStatus(p.GetRequiredService<ILockProvider>(), p.GetRequiredService<StateHolder>().Guard));
@@ -210,7 +227,7 @@ public static class SingleInstanceQuartzExtensions
     {
         if (services.GetRequiredService<StateHolder>().Guard is not { } guard)
         {
-            return new GroupLoops(null, null);
+            return new GroupLoops(null, null, null);
         }
         var options = services.GetRequiredService<SingleInstanceOptions>();
         var time = services.GetRequiredService<TimeProvider>();
@@ -230,10 +247,11 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<ReplicaIdentity>(),
             jobs,
             services.GetRequiredService<ReplicaStatus>(),
+            services.GetRequiredService<ReplicaOrder>(),
             options,
             time,
             services.GetRequiredService<ILogger<Heartbeat>>()
         );
-        return new GroupLoops(reconciler, heartbeat);
+        return new GroupLoops(reconciler, services.GetRequiredService<StandBy>(), heartbeat);
     }
 }

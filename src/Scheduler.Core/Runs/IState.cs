@@ -83,6 +83,12 @@ public sealed record MemberRecord
     public TimeSpan Age { get; init; }
 }
 
+/// <summary>Who is in the group.</summary>
+/// <param name="Items">The members.</param>
+/// <param name="Now">The clock of State when it answered, by which all members measure; where State has no clock of its own, this
+/// replica's.</param>
+public sealed record MemberList(IReadOnlyList<MemberRecord> Items, DateTimeOffset Now);
+
 /// <summary>The replicas of the group. Thread-safe.</summary>
 public interface IMemberRegistry
 {
@@ -93,7 +99,7 @@ public interface IMemberRegistry
     ValueTask LeaveAsync(string id, CancellationToken cancellationToken);
 
     /// <summary>Lists the members whose last heartbeat is younger than <paramref name="maxAge"/>; deletes rows older than a day.</summary>
-    ValueTask<IReadOnlyList<MemberRecord>> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken);
+    ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken);
 }
 
 /// <summary>What State knows of the lock store beside it. Thread-safe.</summary>

@@ -1,30 +1,36 @@
 using Quartz;
+using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Runs;
 
 namespace Scheduler.Jobs.Hosting;
 
-/// <summary>The loops that a replica with State has beside its jobs: heartbeat and reconciler. Without State there are none.</summary>
-internal sealed class GroupLoops(Reconciler? reconciler, Heartbeat? heartbeat) : IDisposable
+/// <summary>The loops that a replica with State has beside its jobs: heartbeat, reconciler and stand-by. Without State there are
+/// none.</summary>
+internal sealed class GroupLoops(Reconciler? reconciler, StandBy? standBy, Heartbeat? heartbeat) : IDisposable
 {
     private readonly CancellationTokenSource _stopReconciling = new();
     private readonly CancellationTokenSource _stopHeartbeat = new();
     private Task _reconciling = Task.CompletedTask;
+    private Task _standingBy = Task.CompletedTask;
     private Task _beating = Task.CompletedTask;
 
-    /// <summary>Starts both.</summary>
+    /// <summary>Starts them.</summary>
     public void Start(IScheduler scheduler, IReadOnlyList<TrackedSchedule> schedules)
     {
         _reconciling = Task.Run(() => reconciler?.RunAsync(scheduler, schedules, _stopReconciling.Token) ?? Task.CompletedTask);
+        _standingBy = Task.Run(() => standBy?.RunAsync(scheduler, _stopReconciling.Token) ?? Task.CompletedTask);
         _beating = Task.Run(() => heartbeat?.RunAsync(_stopHeartbeat.Token) ?? Task.CompletedTask);
     }
 
-    /// <summary>Ends the reconciler, so that a stopping replica takes over nothing; says in the list of members that it stops.</summary>
+    /// <summary>
+    /// Ends reconciler and stand-by, so that a stopping replica takes over nothing; says in the list of members that it stops.
+    /// </summary>
     public async ValueTask StopReconcilingAsync(CancellationToken cancellationToken)
     {
         await _stopReconciling.CancelAsync();
         // However it ended, and whether or not it ended in time, the bodies are waited for next.
-        await _reconciling.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Task.WhenAll(_reconciling, _standingBy).WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await TryAsync(reconciler is null ? null : reconciler.WriteSettledAsync, cancellationToken);
         await TryAsync(heartbeat is null ? null : heartbeat.WriteAsync, cancellationToken);
     }

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Runs;
 
@@ -10,6 +11,7 @@ internal sealed class Heartbeat(
     ReplicaIdentity replica,
     JobCatalog jobs,
     ReplicaStatus status,
+    ReplicaOrder order,
     SingleInstanceOptions options,
     TimeProvider time,
     ILogger<Heartbeat> logger
@@ -32,8 +34,10 @@ internal sealed class Heartbeat(
                 try
                 {
                     await WriteAsync(cancellationToken);
+                    var asked = time.GetUtcNow();
                     var members = await state.CallAsync((s, t) => s.Members.ListAsync(MemberWatch.Horizon, t), cancellationToken);
-                    _members.Observe(members);
+                    _members.Observe(members.Items);
+                    order.Observe(members, asked);
                     told = false;
                 }
 #pragma warning disable CA1031 // A heartbeat that ended for one failure would make a living replica look dead.

@@ -6,6 +6,9 @@ namespace Scheduler.Jobs;
 /// <summary>Whether this replica can run jobs now. Thread-safe.</summary>
 public sealed class ReplicaStatus
 {
+    /// <summary>What the heartbeat of a replica says that takes fires.</summary>
+    internal const string Running = "running";
+
     private readonly ILockProvider _locks;
     private readonly StateGuard? _state;
     private volatile string? _notRunning = "the scheduler has not started yet";
@@ -40,8 +43,8 @@ public sealed class ReplicaStatus
     /// <summary>Whether the host has come up.</summary>
     internal bool IsStarted { get; private set; }
 
-    /// <summary>What the heartbeat says: <c>running</c> or <c>stopping</c>.</summary>
-    internal string Activity { get; private set; } = "running";
+    /// <summary>What the heartbeat says: <see cref="Running"/> or <c>stopping</c>.</summary>
+    internal string Activity { get; private set; } = Running;
 
     internal void Started()
     {

@@ -21,8 +21,8 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
     private string Select =>
         $"""
             SELECT id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status,
-              greatest(clock_timestamp() - beat_at, interval '0')
-            FROM {_table} WHERE group_name = $1 ORDER BY id
+              greatest(c.now - beat_at, interval '0'), c.now
+            FROM (SELECT clock_timestamp() AS now) c LEFT JOIN {_table} ON group_name = $1 ORDER BY id
             """;
 
     public ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken)
@@ -51,15 +51,22 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
             cancellationToken
         );
 
-    public async ValueTask<IReadOnlyList<MemberRecord>> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
+    public async ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
     {
-        var members = await database.CallAsync(
+        var (members, now) = await database.CallAsync(
             batch => batch.Add(Select).Text(group),
             static async reader =>
             {
                 var rows = new List<MemberRecord>();
+                var clock = default(DateTimeOffset);
                 while (await reader.ReadAsync())
                 {
+                    clock = Times.From(reader.GetDateTime(9));
+                    // One row without a member in an empty group.
+                    if (await reader.IsDBNullAsync(0))
+                    {
+                        continue;
+                    }
                     rows.Add(
                         new MemberRecord
                         {
@@ -75,7 +82,7 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                         }
                     );
                 }
-                return rows;
+                return (rows, clock);
             },
             cancellationToken
         );
@@ -90,6 +97,6 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                 cancellationToken
             );
         }
-        return [.. members.Where(member => member.Age < maxAge)];
+        return new MemberList([.. members.Where(member => member.Age < maxAge)], now);
     }
 }

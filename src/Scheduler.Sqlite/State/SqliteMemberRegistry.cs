@@ -61,7 +61,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
             cancellationToken
         );
 
-    public async ValueTask<IReadOnlyList<MemberRecord>> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
+    public async ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
     {
         var rows = await database.ReadAsync(connection => connection.Query<Row>(Select, new { group }).AsList(), cancellationToken);
         var now = Clock;
@@ -82,7 +82,10 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
                 cancellationToken
             );
         }
-        return [.. rows.Where(row => row.BootId == BootId).Select(row => row.ToRecord(now)).Where(member => member.Age < maxAge)];
+        return new MemberList(
+            [.. rows.Where(row => row.BootId == BootId).Select(row => row.ToRecord(now)).Where(member => member.Age < maxAge)],
+            time.GetUtcNow()
+        );
     }
 
     private sealed class Row

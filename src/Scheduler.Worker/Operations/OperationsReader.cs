@@ -72,7 +72,7 @@ internal sealed class OperationsReader(
         }
         var members = await State.CallAsync((s, t) => s.Members.ListAsync(MemberAge, t), cancellationToken);
         var views = members
-            .OrderBy(m => m.StartedAt)
+            .Items.OrderBy(m => m.StartedAt)
             .ThenBy(m => m.Id, StringComparer.Ordinal)
             .Select(m => new ReplicaView(
                 m.Id,

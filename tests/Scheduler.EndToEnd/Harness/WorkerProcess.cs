@@ -33,11 +33,24 @@ internal sealed class WorkerProcess : IAsyncDisposable
     private readonly HttpClient _http;
     private readonly Process _process;
     private readonly List<Fault> _faults = [];
+    private readonly Task<TimeSpan> _ended;
 
     private WorkerProcess(WorkerSetup setup, Process process, Uri operations)
     {
         (Setup, _process) = (setup, process);
         _http = new HttpClient { BaseAddress = operations, Timeout = TimeSpan.FromSeconds(10) };
+        // By a thread of its own that does nothing else: when somebody else asks for it, or the pool has time, is later than the end.
+        var ended = new TaskCompletionSource<TimeSpan>(TaskCreationOptions.RunContinuationsAsynchronously);
+        new Thread(() =>
+        {
+            process.WaitForExit();
+            ended.SetResult(HostClock.Boot);
+        })
+        {
+            IsBackground = true,
+            Name = $"end of {setup.Name}",
+        }.Start();
+        _ended = ended.Task;
     }
 
     public WorkerSetup Setup { get; }
@@ -188,19 +201,19 @@ internal sealed class WorkerProcess : IAsyncDisposable
     /// <summary>Waits for the end of the process.</summary>
     public async Task<int> UntilEndedAsync(TimeSpan? within = null)
     {
-        using var limit = new CancellationTokenSource(within ?? EndBound, TimeProvider.System);
+        TimeSpan ended;
         try
         {
-            await _process.WaitForExitAsync(limit.Token);
+            ended = await _ended.WaitAsync(within ?? EndBound, TimeProvider.System);
         }
-        catch (OperationCanceledException late)
+        catch (TimeoutException late)
         {
             throw new TimeoutException($"{Name} did not end within {(within ?? EndBound).TotalSeconds} s.\n{Tail()}", late);
         }
         var stop = _faults.FindLastIndex(f => f is { Kind: FaultKind.Stop, Until: null });
         if (stop >= 0)
         {
-            _faults[stop] = _faults[stop] with { Until = HostClock.Boot };
+            _faults[stop] = _faults[stop] with { Until = ended };
         }
         return _process.ExitCode;
     }

@@ -19,6 +19,9 @@ public abstract class StateFixture : IAsyncDisposable
 
     public abstract IState Make(string group);
 
+    /// <summary>What the clock of the State shows.</summary>
+    public virtual DateTimeOffset StateClock => Time.GetUtcNow();
+
     /// <summary>Lets time pass by the clock that ages the members.</summary>
     public virtual Task AgeAsync(TimeSpan by)
     {

@@ -345,7 +345,7 @@ public sealed class WithStateTests
         (await replica.State!.CallAsync((s, t) => s.Runs.ListAsync(new RunQuery(Limit: 1_000), t), CancellationToken.None)).Items;
 
     private static async Task<IReadOnlyList<MemberRecord>> MembersAsync(Replica replica) =>
-        await replica.State!.CallAsync((s, t) => s.Members.ListAsync(TimeSpan.FromSeconds(10), t), CancellationToken.None);
+        (await replica.State!.CallAsync((s, t) => s.Members.ListAsync(TimeSpan.FromSeconds(10), t), CancellationToken.None)).Items;
 
     private static async Task<RecordedOccurrence> FindAsync(Replica replica, string id) =>
         (await replica.State!.CallAsync((s, t) => s.Runs.FindAsync(id, t), CancellationToken.None))!;

@@ -33,6 +33,8 @@ internal sealed class PostgresStateFixture(bool isThroughProxy = false) : StateF
         _used = isThroughProxy ? (await Proxy.Value).Through(_direct) : _direct;
     }
 
+    public override DateTimeOffset StateClock => TimeProvider.System.GetUtcNow();
+
     public override IState Make(string group) => new PostgresState(Context(group), _used);
 
     public override Task AgeAsync(TimeSpan by) =>
