@@ -111,7 +111,8 @@ internal sealed class StandBy : IDisposable
         }
         List<OccurrenceRange> ranges = [.. due.Select(l => RangeOf(l.Occurrence))];
         var found = await _state.CallAsync((s, token) => s.Runs.OccurrencesAsync(ranges, token), cancellationToken);
-        var missing = due.Zip(found).Where(p => p.Second.Rows.All(r => r.Run.ScheduledAt != p.First.Occurrence.ScheduledAt)).ToList();
+        // What came due while another run of its trigger went on is overlapped, not missing, although its lock may be free by now.
+        var missing = due.Zip(found).Where(p => Settlement.IsSurelyMissing(p.First.Occurrence.ScheduledAt, p.Second)).ToList();
         foreach (var (launch, _) in missing.Take(free))
         {
             if (_jobs.Find(launch.Occurrence.Job) is { } policy)

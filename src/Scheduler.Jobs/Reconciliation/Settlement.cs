@@ -72,6 +72,20 @@ internal sealed record Settlement(
         return new Settlement(settled, overlapped, missing);
     }
 
+    /// <summary>
+    /// Whether an occurrence is missing for sure: it has no row, and no run of its trigger that is known was going on when it came due.
+    /// What is not sure, this says no to, and <see cref="Of"/> decides.
+    /// </summary>
+    /// <param name="time">When it was due.</param>
+    /// <param name="range">What is recorded around that time.</param>
+    public static bool IsSurelyMissing(DateTimeOffset time, RecordedRange range)
+    {
+        ArgumentNullException.ThrowIfNull(range);
+        return range.Rows.All(r => r.Run.ScheduledAt != time && IsApart(r, time)) && (range.Before is null || IsApart(range.Before, time));
+    }
+
+    private static bool IsApart(RecordedOccurrence occurrence, DateTimeOffset time) => !Ran(occurrence, time) && !Runs(occurrence, time);
+
     private static TimeSpan? Period(IReadOnlyList<DateTimeOffset> due, int i, DateTimeOffset? next) =>
         i + 1 < due.Count ? due[i + 1] - due[i]
         : next is { } after ? after - due[i]

@@ -64,6 +64,25 @@ public sealed class StandByTests
         }
     }
 
+    [Fact]
+    public async Task What_came_due_while_the_one_before_it_ran_is_overlapped_although_its_lock_is_free_at_the_look()
+    {
+        using var group = new Group(withState: true);
+        // Ends a moment after the next one is due, and before the look.
+        group.Bodies.Body = async (context, _) =>
+        {
+            var end = context.ScheduledFireTimeUtc!.Value.AddMilliseconds(1_010);
+            await Eventually.Holds(() => TimeProvider.System.GetUtcNow() >= end);
+        };
+        await using var replica = await Replica.StartAsync(group, Ledger.EverySecond<PlainJob>);
+        await using var ghosts = await Ghosts.StartAsync(replica, count: 2);
+
+        await Eventually.Holds(async () => (await replica.RunsAsync()).Count(r => r.State == RunState.Overlapped) >= 4);
+
+        var ran = group.Bodies.Ended.Select(e => e.Scheduled!.Value).Order().ToList();
+        Assert.All(ran.Zip(ran.Skip(1)), pair => Assert.True(pair.Second - pair.First > TimeSpan.FromSeconds(1), $"{pair}"));
+    }
+
     private static bool IsLeft(object? result) => result is JobRunReport { Summary: Left };
 
     private static bool IsStandBy(LogEntry entry) =>

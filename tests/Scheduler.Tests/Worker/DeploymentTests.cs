@@ -19,7 +19,7 @@ public sealed partial class DeploymentTests
         var unit = Bind(UnitVariables());
         Assert.Equal("sqlite", unit.Scheduler.Locks.Backend);
         var pod = Bind(PodVariables());
-        Assert.Equal(("redis", "none"), (pod.Scheduler.Locks.Backend, pod.Scheduler.State.Backend));
+        Assert.Equal(("redis", "postgres"), (pod.Scheduler.Locks.Backend, pod.Scheduler.State.Backend));
         Assert.NotNull(pod.Scheduler.Group);
         Assert.True(PodVariables().Count >= 8);
     }
@@ -117,6 +117,7 @@ public sealed partial class DeploymentTests
             n =>
                 values.TryGetValue(n, out var value) ? value
                 : n.EndsWith("Name", StringComparison.Ordinal) ? "pod-1"
+                : n.EndsWith("State__ConnectionString", StringComparison.Ordinal) ? "Host=db;Database=shop;Username=scheduler"
                 : (string?)"redis:6379"
         );
     }
