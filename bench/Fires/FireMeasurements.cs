@@ -11,7 +11,7 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
     private static readonly TimeSpan BeforeKill = TimeSpan.FromSeconds(2);
 
     // All due in the same instant, again and again: how fast the whole set gets through them is what it can do at most.
-    private readonly Workload _wave = plan.Quick ? new("wave", 100, "0/3 * * * * ?") : new("wave", 2_000, "0/10 * * * * ?");
+    private readonly Workload _wave = plan.Quick ? new("wave", 100, "0/5 * * * * ?") : new("wave", 2_000, "0/10 * * * * ?");
 
     private readonly Workload _steady = new("steady", 20, Cron: null);
 
