@@ -203,6 +203,7 @@ internal sealed class PostgresRunLedger : IRunLedger
             batch =>
             {
                 batch.Add(_queries.PruneFences).Text(_group).Time(finishedBefore - FencesStay).Number(limit);
+                batch.Add(_queries.PruneOpenRuns).Text(_group);
                 batch.Add(_queries.PruneRuns).Text(_group).Time(finishedBefore).Number(limit);
             },
             static async reader =>

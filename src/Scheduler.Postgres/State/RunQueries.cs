@@ -34,11 +34,9 @@ internal sealed class RunQueries(StatePlace place)
 
     public string InsertRequest { get; } =
         $"""
-            WITH new AS (
-              INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt,
-                request_key)
-              VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING RETURNING group_name, id)
-            INSERT INTO {place.Quoted}.open_runs (group_name, run_id) SELECT group_name, id FROM new
+            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt,
+              request_key)
+            VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING
             """;
 
     /// <summary>The run of a request: by its own id, or by the key of an earlier one.</summary>
@@ -123,6 +121,15 @@ internal sealed class RunQueries(StatePlace place)
               WHERE l.group_name = g.group_name AND l.job = g.job AND l.trigger_name = g.trigger_name AND l.ended_at <= g.finished_at
                 AND l.run_id = g.id)
             SELECT count(*) FROM gone
+            """;
+
+    /// <summary>
+    /// Takes away what stands for no open run: of runs that a body from before 0002_groups.sql ended, or that were deleted by hand.
+    /// </summary>
+    public string PruneOpenRuns { get; } =
+        $"""
+            DELETE FROM {place.Quoted}.open_runs o WHERE o.group_name = $1 AND NOT EXISTS (
+              SELECT 1 FROM {place.Quoted}.runs r WHERE r.id = o.run_id AND r.group_name || '' = $1 AND r.{RunReader.IsOpen})
             """;
 
     /// <summary>Deletes fences that nobody raised for long; a claim that raises one meanwhile is passed over.</summary>

@@ -66,10 +66,10 @@ public sealed class StopTests : Scenario
             TimeSpan.FromSeconds(60)
         );
 
-        // Ended within the grace: not again. Told at its end, or gone: once more, and only once.
+        // Ended within the grace: not again. Told at its end, or gone: once more for each stop, and not oftener.
         Assert.Equal(0, FurtherAttempts(history, stops, Within));
-        Assert.Equal(1, FurtherAttempts(history, stops, Polite));
-        Assert.Equal(1, FurtherAttempts(history, stops, Beyond));
+        Assert.Equal(1 + StoppedAgain(history, stops, Polite), FurtherAttempts(history, stops, Polite));
+        Assert.Equal(1 + StoppedAgain(history, stops, Beyond), FurtherAttempts(history, stops, Beyond));
         // The lock is kept until the body has ended or its process is gone, whatever it was told.
         var (stubborn, asked) = stops.Single(s => s.Body.Occurrence.Job == Beyond);
         var ended = history.Bodies.SingleOrDefault(b => b.Token == stubborn.Token && b.Phase == BodyPhase.Done)?.End;
@@ -81,6 +81,16 @@ public sealed class StopTests : Scenario
     {
         var stopped = stops.Single(s => s.Body.Occurrence.Job == job).Body;
         return history.Bodies.Where(b => b.Occurrence == stopped.Occurrence).Max(b => b.Attempt) - stopped.Attempt;
+    }
+
+    // How many of the further attempts did not end because the replica that had taken the run over was the next one to be stopped.
+    private static int StoppedAgain(RunHistory history, List<(BodyRecord Body, WorkerProcess Worker)> stops, string job)
+    {
+        var stopped = stops.Single(s => s.Body.Occurrence.Job == job).Body;
+        return history
+            .Bodies.Where(b => b.Occurrence == stopped.Occurrence && b.Attempt > stopped.Attempt)
+            .GroupBy(b => b.Attempt)
+            .Count(g => g.All(b => b.Phase != BodyPhase.Done) && stops.Any(s => s.Body.Replica == g.First().Replica));
     }
 
     // A body that began a moment ago on a replica that was not asked to stop yet.

@@ -63,6 +63,7 @@ public sealed class WaitingTests
     public async Task Wait_that_runs_out_says_held_and_a_cancelled_one_throws()
     {
         await using var f = new LeaseFixture();
+        await f.Provider.StartAsync(CancellationToken.None);
         f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
         var waiting = f.Provider.AcquireAsync(Key, "w", TimeSpan.FromSeconds(2)).AsTask();
         await f.AdvanceUntil(() => waiting.IsCompleted, TimeSpan.FromSeconds(3));
@@ -98,6 +99,8 @@ public sealed class WaitingTests
         await using var f = new LeaseFixture();
         f.Store.Traits = f.Store.Traits with { PollInterval = TimeSpan.FromMinutes(1) };
         await using var provider = f.NewProvider("b");
+        // Its first attempt would do the check on the pool, and give up when the clock is moved before that has begun.
+        await provider.StartAsync(CancellationToken.None);
         f.Store.GrantToOther(Key, TimeSpan.FromSeconds(3));
         var waiting = provider.AcquireAsync(Key, "w", Wait).AsTask();
         await f.AdvanceUntil(() => waiting.IsCompleted, TimeSpan.FromSeconds(3.2));
@@ -138,6 +141,7 @@ public sealed class WaitingTests
     public async Task Store_that_goes_away_answers_all_waiters()
     {
         await using var f = new LeaseFixture();
+        await f.Provider.StartAsync(CancellationToken.None);
         f.Store.GrantToOther(Key, TimeSpan.FromMinutes(1));
         var waiters = Enumerable.Range(0, 5).Select(_ => f.Provider.AcquireAsync(Key, "w", Wait).AsTask()).ToList();
         f.Store.OnAcquire = (_, _, _) => new(new AcquireResult.Unavailable("refused"));

@@ -162,8 +162,6 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
               started_at)
             SELECT 'test', gen_random_uuid(), 'other', 'nightly', 'scheduled', t, 'job:other', 'running', 1, i, 'r1', t
             FROM (SELECT i, timestamptz '2026-01-31 12:00Z' - i * interval '1 minute' AS t FROM generate_series(1, 5000) i) x;
-            INSERT INTO scheduler.open_runs SELECT group_name, id FROM scheduler.runs WHERE state = 'running'
-            ON CONFLICT DO NOTHING;
             """
         );
 

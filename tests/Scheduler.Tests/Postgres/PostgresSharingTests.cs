@@ -70,30 +70,6 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_migration_that_fails_leaves_nothing_and_one_that_is_missing_is_applied()
-    {
-        var place = new StatePlace(_database.ConnectionString, "scheduler");
-        await using var connection = new NpgsqlConnection(_database.ConnectionString);
-        await connection.OpenAsync(Stop);
-        var log = Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
-        var next = Migrations.BuildVersion + 1;
-        var broken = new Migration(next, next, "CREATE TABLE {schema}.extra (id int); SELECT 1 / 0");
-
-        await Assert.ThrowsAsync<PostgresException>(() => Migrations.ApplyAsync(connection, place, log, [.. Migrations.All, broken]));
-        Assert.Equal(0, await _database.AskAsync<long>("SELECT count(*) FROM pg_namespace WHERE nspname = 'scheduler'"));
-
-        await _database.OpenAsync();
-        await Migrations.ApplyAsync(
-            connection,
-            place,
-            log,
-            [.. Migrations.All, broken with { Sql = "CREATE TABLE {schema}.extra (id int)" }]
-        );
-        Assert.Equal(next, await _database.AskAsync<int>("SELECT version FROM scheduler.scheduler_schema"));
-        Assert.Equal(0, await _database.AskAsync<long>("SELECT count(*) FROM scheduler.extra"));
-    }
-
-    [Fact]
     public async Task An_applications_own_tables_are_left_alone()
     {
         const string Theirs =

@@ -24,32 +24,19 @@ CREATE TABLE {schema}.runs (
   crashes integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz,
   request_key text COLLATE "C",
-  -- No index may contain what a completion writes: then the row stays where it is (a HOT update), and no index is touched.
   -- The id first: a condition on the group alone would fit every index. While the table is small they all cost the same, and a session that
   -- has chosen a wrong one then reads the whole group for each completion until the table is analyzed. So what looks for a run by its id
   -- compares the group by an expression.
   PRIMARY KEY (id, group_name)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 CREATE UNIQUE INDEX runs_occurrence ON {schema}.runs (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled';
 CREATE UNIQUE INDEX runs_request ON {schema}.runs (group_name, job, request_key) WHERE request_key IS NOT NULL;
+CREATE INDEX runs_open ON {schema}.runs (group_name, scheduled_at, id)
+  WHERE state IN ('waiting', 'running', 'interrupted', 'orphaned');
 CREATE INDEX runs_newest ON {schema}.runs (group_name, scheduled_at, id);
 CREATE INDEX runs_of_job ON {schema}.runs (group_name, job, scheduled_at, id);
--- The runs that are waiting, running, interrupted or orphaned: in and out with the state, in the same transaction.
-CREATE TABLE {schema}.open_runs (
-  group_name text COLLATE "C" NOT NULL,
-  run_id uuid NOT NULL,
-  PRIMARY KEY (group_name, run_id)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_scale_factor = 0.1);
-
--- The attempts that lasted long enough to overlap with later occurrences of their trigger: no trigger is due more often than once a second.
-CREATE TABLE {schema}.long_attempts (
-  group_name text COLLATE "C" NOT NULL,
-  job text COLLATE "C" NOT NULL,
-  trigger_name text COLLATE "C" NOT NULL,
-  ended_at timestamptz NOT NULL,
-  run_id uuid NOT NULL,
-  PRIMARY KEY (group_name, job, trigger_name, ended_at, run_id)
-);
+CREATE INDEX runs_ended ON {schema}.runs (group_name, job, trigger_name, finished_at)
+  WHERE kind = 'scheduled' AND finished_at IS NOT NULL;
 
 CREATE TABLE {schema}.run_attempts (
   group_name text COLLATE "C" NOT NULL,
@@ -173,7 +160,6 @@ BEGIN
     VALUES (p_group, p_id, p_job, p_trigger, 'scheduled', p_scheduled_at, p_lock_key, p_data, 'running', 1, p_token, p_replica, p_now)
     ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING;
     IF FOUND THEN
-      INSERT INTO {schema}.open_runs (group_name, run_id) VALUES (p_group, p_id);
       RETURN NULL;
     END IF;
     SELECT r.* INTO v_run FROM {schema}.runs r
@@ -187,65 +173,6 @@ BEGIN
         NULL, NULL, v_run);
     END IF;
   END LOOP;
-END $$;
-
--- Claims occurrences, each by itself, with as many statements as one of them needs. Answers NULL when all are the callers' now, else an
--- array with what claim_occurrence() says of each.
---
--- Here and in complete_runs() rows are found in a LATERAL query with OFFSET, each by its key. A plain join may be planned, while the tables
--- are small, as one that reads all of them, and sessions keep that plan while they grow.
-CREATE FUNCTION {schema}.claim_occurrences(
-  p_group text, p_ids uuid[], p_jobs text[], p_triggers text[], p_scheduled_at timestamptz[], p_lock_keys text[], p_tokens bigint[],
-  p_replicas text[], p_nows timestamptz[], p_data text[]
-) RETURNS text[] LANGUAGE plpgsql AS $$
-DECLARE
-  v_raised integer;
-  v_new integer;
-BEGIN
-  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-    PERFORM set_config('synchronous_commit', 'on', true);
-  END IF;
-  -- First of all, as in claim_occurrence(). Sorted, so that no two groups wait for each other; a second claim of a key in a group is left
-  -- to the statement below.
-  INSERT INTO {schema}.fences AS f (group_name, resource, lock_key, token, raised_at)
-  SELECT DISTINCT ON (q.lock_key COLLATE "C") p_group, q.lock_key, q.lock_key, q.token, clock_timestamp()
-  FROM unnest(p_lock_keys, p_tokens) AS q (lock_key, token) ORDER BY q.lock_key COLLATE "C", q.token
-  ON CONFLICT (group_name, resource) DO UPDATE SET token = excluded.token, raised_at = excluded.raised_at
-  WHERE f.token <= excluded.token AND f.lock_key = excluded.lock_key;
-  GET DIAGNOSTICS v_raised = ROW_COUNT;
-  IF v_raised < cardinality(p_ids) THEN
-    RETURN (SELECT array_agg({schema}.claim_occurrence(p_group, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token, q.replica,
-      q.now, q.data) ORDER BY q.n)
-    FROM unnest(p_ids, p_jobs, p_triggers, p_scheduled_at, p_lock_keys, p_tokens, p_replicas, p_nows, p_data)
-      WITH ORDINALITY AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data, n));
-  END IF;
-  INSERT INTO {schema}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, token, replica,
-    started_at)
-  SELECT p_group, q.id, q.job, q.trigger_name, 'scheduled', q.scheduled_at, q.lock_key, q.data, 'running', 1, q.token, q.replica, q.now
-  FROM unnest(p_ids, p_jobs, p_triggers, p_scheduled_at, p_lock_keys, p_tokens, p_replicas, p_nows, p_data)
-    AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data)
-  ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING;
-  GET DIAGNOSTICS v_new = ROW_COUNT;
-  IF v_new = cardinality(p_ids) THEN
-    INSERT INTO {schema}.open_runs (group_name, run_id) SELECT p_group, unnest(p_ids);
-    RETURN NULL;
-  END IF;
-  INSERT INTO {schema}.open_runs (group_name, run_id)
-  SELECT p_group, q.id FROM unnest(p_ids) AS q (id)
-  WHERE EXISTS (SELECT FROM {schema}.runs r WHERE r.id = q.id AND r.group_name || '' = p_group);
-  RETURN (SELECT array_agg(
-      CASE
-        WHEN r.id = q.id THEN NULL
-        -- Pruned in between.
-        WHEN r.id IS NULL THEN {schema}.claim_occurrence(p_group, q.id, q.job, q.trigger_name, q.scheduled_at, q.lock_key, q.token,
-          q.replica, q.now, q.data)
-        ELSE {schema}.answer(
-          CASE WHEN r.state = 'running' AND r.token = q.token AND r.replica = q.replica THEN 'claimed' ELSE 'recorded' END, NULL, NULL, r.row)
-      END ORDER BY q.n)
-    FROM unnest(p_ids, p_jobs, p_triggers, p_scheduled_at, p_lock_keys, p_tokens, p_replicas, p_nows, p_data)
-      WITH ORDINALITY AS q (id, job, trigger_name, scheduled_at, lock_key, token, replica, now, data, n)
-    LEFT JOIN LATERAL (SELECT f AS row, f.* FROM {schema}.runs f WHERE f.group_name = p_group AND f.job = q.job
-      AND f.trigger_name = q.trigger_name AND f.scheduled_at = q.scheduled_at AND f.kind = 'scheduled' OFFSET 0) r ON true);
 END $$;
 
 -- Claims the next attempt of a run. Answers JSON with answer = claimed | recorded | closed (run is the row), stale (newest), fenced
@@ -297,7 +224,6 @@ BEGIN
   IF v_error IS NOT NULL THEN
     UPDATE {schema}.runs AS r SET state = 'dead', crashes = v_crashes, finished_at = p_now, next_attempt_at = NULL, error = v_error
     WHERE r.id = p_id AND r.group_name || '' = p_group RETURNING r.* INTO v_run;
-    DELETE FROM {schema}.open_runs o WHERE o.group_name = p_group AND o.run_id = p_id;
     RETURN {schema}.answer('closed', NULL, NULL, v_run);
   END IF;
   IF v_run.attempt > 0 THEN
@@ -315,73 +241,19 @@ CREATE FUNCTION {schema}.complete_run(
   p_group text, p_id uuid, p_attempt integer, p_token bigint, p_outcome text, p_state text, p_failures integer, p_started timestamptz,
   p_now timestamptz, p_next timestamptz, p_error text
 ) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-  v_run record;
 BEGIN
   IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
+  -- The second expression keeps the planner from the index of open runs.
   UPDATE {schema}.runs AS r SET state = p_state, failures = r.failures + p_failures, outcome = p_outcome,
     started_at = coalesce(p_started, r.started_at), finished_at = p_now, next_attempt_at = p_next, error = p_error
-  WHERE r.id = p_id AND r.group_name || '' = p_group AND r.attempt = p_attempt AND r.token = p_token AND r.state = 'running'
-  RETURNING r.job, r.trigger_name, r.finished_at - r.started_at AS took INTO v_run;
+  WHERE r.id = p_id AND r.group_name || '' = p_group AND r.attempt = p_attempt AND r.token = p_token AND r.state || '' = 'running';
   IF FOUND THEN
-    IF v_run.took >= interval '1 second' THEN
-      INSERT INTO {schema}.long_attempts (group_name, job, trigger_name, ended_at, run_id)
-      VALUES (p_group, v_run.job, v_run.trigger_name, p_now, p_id) ON CONFLICT DO NOTHING;
-    END IF;
-    IF p_state NOT IN ('waiting', 'interrupted') THEN
-      DELETE FROM {schema}.open_runs o WHERE o.group_name = p_group AND o.run_id = p_id;
-    END IF;
     RETURN true;
   END IF;
   RETURN EXISTS (SELECT FROM {schema}.runs r
       WHERE r.id = p_id AND r.group_name || '' = p_group AND r.attempt = p_attempt AND r.token = p_token AND r.outcome = p_outcome)
     OR EXISTS (SELECT FROM {schema}.run_attempts a
       WHERE a.group_name = p_group AND a.run_id = p_id AND a.attempt = p_attempt AND a.token = p_token AND a.outcome = p_outcome);
-END $$;
-
--- Ends attempts, each by itself, with as many statements as one of them needs. Answers NULL when all count, else an array with what complete_run() says of each.
-CREATE FUNCTION {schema}.complete_runs(
-  p_group text, p_ids uuid[], p_attempts integer[], p_tokens bigint[], p_outcomes text[], p_states text[], p_failures integer[],
-  p_started timestamptz[], p_nows timestamptz[], p_nexts timestamptz[], p_errors text[]
-) RETURNS boolean[] LANGUAGE plpgsql AS $$
-DECLARE
-  v_ended integer;
-BEGIN
-  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-    PERFORM set_config('synchronous_commit', 'on', true);
-  END IF;
-  UPDATE {schema}.runs AS r SET state = q.state, failures = r.failures + q.failures, outcome = q.outcome,
-    started_at = coalesce(q.started, r.started_at), finished_at = q.now, next_attempt_at = q.next, error = q.error
-  FROM unnest(p_ids, p_attempts, p_tokens, p_outcomes, p_states, p_failures, p_started, p_nows, p_nexts, p_errors)
-      AS q (id, attempt, token, outcome, state, failures, started, now, next, error)
-    CROSS JOIN LATERAL (
-      SELECT f.ctid AS place FROM {schema}.runs f WHERE f.id = q.id AND f.group_name || '' = p_group OFFSET 0) AS found
-  WHERE r.ctid = found.place AND r.attempt = q.attempt AND r.token = q.token AND r.state = 'running';
-  GET DIAGNOSTICS v_ended = ROW_COUNT;
-  IF EXISTS (SELECT FROM unnest(p_started, p_nows) AS q (started, now) WHERE (q.now - q.started < interval '1 second') IS NOT TRUE) THEN
-    INSERT INTO {schema}.long_attempts (group_name, job, trigger_name, ended_at, run_id)
-    SELECT p_group, f.job, f.trigger_name, f.finished_at, q.id
-    FROM unnest(p_ids) AS q (id)
-      CROSS JOIN LATERAL (
-        SELECT r.job, r.trigger_name, r.finished_at FROM {schema}.runs r WHERE r.id = q.id AND r.group_name || '' = p_group
-          AND r.finished_at - r.started_at >= interval '1 second' OFFSET 0) AS f
-    ON CONFLICT DO NOTHING;
-  END IF;
-  -- Also of those that counted before.
-  DELETE FROM {schema}.open_runs AS o
-  USING unnest(p_ids) AS q (id)
-    CROSS JOIN LATERAL (
-      SELECT f.ctid AS place FROM {schema}.open_runs f WHERE f.group_name = p_group AND f.run_id = q.id AND NOT EXISTS (
-        SELECT FROM {schema}.runs r WHERE r.id = q.id AND r.group_name || '' = p_group
-          AND r.state IN ('waiting', 'running', 'interrupted', 'orphaned')) OFFSET 0) AS found
-  WHERE o.ctid = found.place;
-  IF v_ended = cardinality(p_ids) THEN
-    RETURN NULL;
-  END IF;
-  RETURN (SELECT array_agg({schema}.complete_run(p_group, q.id, q.attempt, q.token, q.outcome, q.state, q.failures, q.started, q.now,
-    q.next, q.error) ORDER BY q.n)
-  FROM unnest(p_ids, p_attempts, p_tokens, p_outcomes, p_states, p_failures, p_started, p_nows, p_nexts, p_errors)
-    WITH ORDINALITY AS q (id, attempt, token, outcome, state, failures, started, now, next, error, n));
 END $$;
