@@ -25,8 +25,7 @@ internal sealed class CountedJob(FireLog log) : IJob
             await log.MaySpeak.Task;
             var again = context.Recovering || context.FindRun() is { Attempt: > 1 };
             Console.WriteLine(again ? FireReplica.TakenOver : FireReplica.Running);
-            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken)
-                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await ((Task)log.MayGoOn.Task.WaitAsync(cancellationToken)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 }
@@ -41,6 +40,9 @@ internal sealed class FireLog
 
     /// <summary>Set when the start of this process has been answered: a first fire may be quicker than that.</summary>
     public TaskCompletionSource MaySpeak { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Set when bodies that block are to end.</summary>
+    public TaskCompletionSource MayGoOn { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public IReadOnlyCollection<Fired> All => _fired;
 

@@ -90,6 +90,8 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
         await set.Children[first].KillAsync();
         var killed = Stopwatch.GetTimestamp();
         var survivor = set.Children[1 - first];
+        // A later due time that gets the key first, because the disk was busy for seconds, must not keep it for ever.
+        await survivor.TellAsync(FireReplica.GoOn);
         try
         {
             for (var line = await lines[1 - first]; line != FireReplica.TakenOver; line = await survivor.LineAsync())

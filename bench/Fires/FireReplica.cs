@@ -18,13 +18,19 @@ internal static class FireReplica
     /// <summary>What it says instead when the body goes on with a run of a process that died.</summary>
     public const string TakenOver = "taken over";
 
+    /// <summary>Ends bodies that block.</summary>
+    public const string GoOn = "go on";
+
     /// <summary>What a process is told.</summary>
     internal sealed record Setting(string System, Workload Workload, FirePlace Place);
 
     public static Child Start(FireSystem system, Workload workload, FirePlace place) =>
         Child.Start(ChildCommand, JsonSerializer.Serialize(new Setting(system.Name, workload, place)));
 
-    /// <summary>The child process: starts on "go", answers "count" and "report", and stops in order when its input ends.</summary>
+    /// <summary>
+    /// The child process: starts on "go", ends bodies that block on "go on", answers "count" and "report", and stops in order when its
+    /// input ends.
+    /// </summary>
     public static async Task RunChildAsync(string text)
     {
         var setting = JsonSerializer.Deserialize<Setting>(text)!;
@@ -40,6 +46,9 @@ internal static class FireReplica
                     await host.StartAsync();
                     Console.WriteLine("started");
                     log.MaySpeak.SetResult();
+                    break;
+                case GoOn:
+                    log.MayGoOn.SetResult();
                     break;
                 case "count":
                     Console.WriteLine(log.Count);

@@ -8,7 +8,7 @@ namespace Scheduler.Bench.Fires;
 /// <param name="Jobs">How many jobs with one trigger each.</param>
 /// <param name="Cron">When all of them are due; without it each has an interval of its own, a little above a second, so that the
 /// fires are spread evenly.</param>
-/// <param name="Blocks">Whether a body runs until its process is gone, except when it is a take-over.</param>
+/// <param name="Blocks">Whether a body runs until its process is gone, or is told to go on.</param>
 internal sealed record Workload(string Name, int Jobs, string? Cron, bool Blocks = false)
 {
     // Counted from 1970, so where in a second each is due is as good as random.

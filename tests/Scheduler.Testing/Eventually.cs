@@ -20,11 +20,16 @@ public static class Eventually
     ) => Holds(() => Task.FromResult(condition()), within, what);
 
     /// <summary>Waits until the condition holds.</summary>
+    /// <param name="condition">Looked at again and again.</param>
+    /// <param name="within">The bound.</param>
+    /// <param name="what">For the message.</param>
+    /// <param name="every">The pause between two looks; for looks that cost something.</param>
     /// <exception cref="TimeoutException">It did not hold within the bound; the message shows the condition.</exception>
     public static async Task Holds(
         Func<Task<bool>> condition,
         TimeSpan? within = null,
-        [CallerArgumentExpression(nameof(condition))] string what = ""
+        [CallerArgumentExpression(nameof(condition))] string what = "",
+        TimeSpan? every = null
     )
     {
         var bound = within ?? DefaultBound;
@@ -35,7 +40,7 @@ public static class Eventually
             {
                 throw new TimeoutException($"Not within {bound.TotalSeconds:0.#} s: {what}");
             }
-            await Task.Delay(Step, TimeProvider.System);
+            await Task.Delay(every ?? Step, TimeProvider.System);
         }
     }
 

@@ -7,16 +7,19 @@ public abstract class Scenario : IAsyncLifetime
 {
     private readonly List<WorkerGroup> _groups = [];
 
-    /// <summary>Plays a scenario on both lock stores side by side: mostly it waits, and the two have nothing in common.</summary>
-    private protected static Task OnBothAsync(Func<LockBackend, Task> scenario) =>
-        Task.WhenAll(scenario(LockBackend.Sqlite), scenario(LockBackend.Redis));
+    /// <summary>Plays a scenario on all backends side by side: mostly it waits, and they have nothing in common.</summary>
+    private protected static Task OnAllAsync(Func<Backends, Task> scenario) => Task.WhenAll(Enum.GetValues<Backends>().Select(scenario));
+
+    /// <summary>The same on those with lock servers.</summary>
+    private protected static Task OnServersAsync(Func<Backends, Task> scenario) =>
+        Task.WhenAll(Enum.GetValues<Backends>().Where(b => b != Backends.Sqlite).Select(scenario));
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
     /// <summary>Makes the place for a group; no worker runs yet.</summary>
-    private protected async Task<WorkerGroup> GroupAsync(LockBackend backend, RedisServerOptions? redis = null)
+    private protected async Task<WorkerGroup> GroupAsync(Backends backends, RedisServerOptions? redis = null)
     {
-        var group = await WorkerGroup.CreateAsync(backend, redis);
+        var group = await WorkerGroup.CreateAsync(backends, redis);
         lock (_groups)
         {
             _groups.Add(group);
@@ -24,11 +27,14 @@ public abstract class Scenario : IAsyncLifetime
         return group;
     }
 
-    /// <summary>Another group on the same lock store and the same State file.</summary>
+    /// <summary>Another group on the same lock store and the same State.</summary>
     private protected WorkerGroup Beside(WorkerGroup group)
     {
         var other = group.Beside();
-        _groups.Add(other);
+        lock (_groups)
+        {
+            _groups.Add(other);
+        }
         return other;
     }
 

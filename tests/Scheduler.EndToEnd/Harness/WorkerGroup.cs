@@ -5,64 +5,49 @@ using Scheduler.Testing.Servers;
 
 namespace Scheduler.EndToEnd.Harness;
 
-/// <summary>Where the locks of a test live.</summary>
-public enum LockBackend
-{
-    /// <summary>In a file beside State.</summary>
-    Sqlite = 0,
-
-    /// <summary>On a Redis server of the test's own.</summary>
-    Redis,
-}
-
 /// <summary>
-/// A test's replicas: one folder, one group name, one lock store, one State file, and every process that was started, all of which end
-/// with it.
+/// A test's replicas: one folder, one group name, one lock store, one State, and every process that was started, all of which end with it.
 /// </summary>
 internal sealed class WorkerGroup
 {
     private readonly bool _ownsPlace;
+    private readonly BodyFile _bodies;
     private readonly List<WorkerProcess> _started = [];
     private readonly Dictionary<string, string> _settings = new(StringComparer.Ordinal);
 
-    private WorkerGroup(string folder, string group, RedisServer? redis, bool ownsPlace)
+    private WorkerGroup(string group, Place place, bool ownsPlace)
     {
-        (Folder, Group, Redis, _ownsPlace) = (folder, group, redis, ownsPlace);
+        (Group, Place, _ownsPlace) = (group, place, ownsPlace);
+        _bodies = new BodyFile(Path.Combine(Folder, $"bodies-{group}.jsonl"));
         With("Scheduler__Group", group);
-        With("Scheduler__State__Backend", "sqlite");
-        With("Scheduler__State__ConnectionString", $"Data Source={StateFile}");
-        With("Scheduler__Locks__Backend", redis is null ? "sqlite" : "redis");
-        With("Scheduler__Locks__ConnectionString", redis?.ConnectionString ?? $"Data Source={Path.Combine(folder, "locks.db")}");
+        foreach (var (name, value) in place.Settings)
+        {
+            With(name, value);
+        }
         With("Scheduler__Locks__LeaseDuration", Text(Lease));
         With("Scheduler__Locks__LongestLease", Text(Lease));
         With("Scheduler__Stop__Grace", "00:00:10");
-        With("Payments__Database", $"Data Source={Path.Combine(folder, "payments.db")}");
-        foreach (var place in (string[])["Inbox", "Done", "Rejects", "Reports"])
+        With("Payments__Database", $"Data Source={Path.Combine(Folder, "payments.db")}");
+        foreach (var name in (string[])["Inbox", "Done", "Rejects", "Reports"])
         {
-            With($"Payments__{place}", Path.Combine(folder, place.ToLowerInvariant()));
+            With($"Payments__{name}", Path.Combine(Folder, name.ToLowerInvariant()));
         }
     }
 
     /// <summary>The group's lease duration: short, so that a test sees it pass.</summary>
     public static TimeSpan Lease { get; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>The test's folder.</summary>
-    public string Folder { get; }
-
     /// <summary>The group's name.</summary>
     public string Group { get; }
 
-    /// <summary>The lock server, if the locks are on one.</summary>
-    public RedisServer? Redis { get; }
+    /// <summary>Its lock store and State.</summary>
+    public Place Place { get; }
 
-    /// <summary>The State file.</summary>
-    public string StateFile => Path.Combine(Folder, "state.db");
-
-    /// <summary>What the bodies of the group write to.</summary>
-    public string BodyFile => Path.Combine(Folder, $"bodies-{Group}.jsonl");
+    /// <summary>The test's folder.</summary>
+    public string Folder => Place.Folder;
 
     /// <summary>Everything that bodies have written so far.</summary>
-    public IReadOnlyList<BodyRecord> Bodies => BodyRecord.ReadFile(BodyFile);
+    public IReadOnlyList<BodyRecord> Bodies => _bodies.Records;
 
     /// <summary>Every worker that was started, also those that have ended.</summary>
     public IReadOnlyList<WorkerProcess> Started => _started;
@@ -74,15 +59,14 @@ internal sealed class WorkerGroup
     public WorkerProcess Any => _started.First(w => !w.HasExited);
 
     /// <summary>Makes the place for a group; no worker runs yet.</summary>
-    public static async Task<WorkerGroup> CreateAsync(LockBackend backend, RedisServerOptions? redis = null)
+    public static async Task<WorkerGroup> CreateAsync(Backends backends, RedisServerOptions? redis = null)
     {
-        var folder = Directory.CreateTempSubdirectory("scheduler-e2e-").FullName;
-        var server = backend == LockBackend.Redis ? await RedisServer.StartAsync(redis) : null;
-        return new WorkerGroup(folder, $"e2e-{Path.GetFileName(folder)[^6..]}", server, ownsPlace: true);
+        var place = await Place.CreateAsync(backends, redis);
+        return new WorkerGroup($"e2e-{Path.GetFileName(place.Folder)[^6..]}", place, ownsPlace: true);
     }
 
-    /// <summary>Another group on the same lock store and the same State file.</summary>
-    public WorkerGroup Beside() => new(Folder, Group + "-b", Redis, ownsPlace: false);
+    /// <summary>Another group on the same lock store and the same State.</summary>
+    public WorkerGroup Beside() => new(Group + "-b", Place, ownsPlace: false);
 
     /// <summary>Sets one option of all workers that are started from now on.</summary>
     public WorkerGroup With(string name, string value)
@@ -120,7 +104,7 @@ internal sealed class WorkerGroup
             trigger,
             schedule,
             [
-                ("file", BodyFile),
+                ("file", _bodies.Path),
                 ("work", work.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture)),
                 ("announce", "true"),
                 .. more,
@@ -164,18 +148,12 @@ internal sealed class WorkerGroup
     /// </summary>
     public async Task FreezeBetweenWritesAsync(WorkerProcess worker)
     {
-        string[] files = Redis is null ? [StateFile, Path.Combine(Folder, "locks.db")] : [StateFile];
         for (var attempt = 1; ; attempt++)
         {
             // Schedules fire on whole seconds; the middle of one is quiet.
             await Eventually.Holds(() => HostClock.Now.Millisecond is > 400 and < 600);
             worker.Freeze();
-            var free = true;
-            foreach (var file in files)
-            {
-                free &= await EmbeddedFile.IsWritableAsync(file);
-            }
-            if (free || attempt == 10)
+            if (await Place.IsWritableAsync() || attempt == 10)
             {
                 return;
             }
@@ -248,14 +226,7 @@ internal sealed class WorkerGroup
         {
             return;
         }
-        if (Redis is not null)
-        {
-            await Redis.DisposeAsync();
-        }
-        if (!keepFiles)
-        {
-            Directory.Delete(Folder, recursive: true);
-        }
+        await Place.DisposeAsync(keepFiles);
     }
 
     private static string Text(TimeSpan time) => time.ToString("c", CultureInfo.InvariantCulture);

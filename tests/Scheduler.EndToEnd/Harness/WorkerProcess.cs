@@ -29,6 +29,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
 {
     private const string Assembly = "scheduler.dll";
     private static readonly TimeSpan ReadyBound = TimeSpan.FromSeconds(60);
+
+    // Most looks at a process that starts are refused connections, whose exceptions would take the processor from it.
+    private static readonly TimeSpan ReadyLook = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan EndBound = TimeSpan.FromSeconds(60);
     private readonly HttpClient _http;
     private readonly Process _process;
@@ -111,7 +114,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
     {
         try
         {
-            await Eventually.Holds(IsReadyAsync, within ?? ReadyBound, $"{Name} is ready");
+            await Eventually.Holds(IsReadyAsync, within ?? ReadyBound, $"{Name} is ready", ReadyLook);
         }
         catch (TimeoutException late)
         {

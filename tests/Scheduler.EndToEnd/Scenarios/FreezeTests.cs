@@ -16,11 +16,11 @@ public sealed class FreezeTests : Scenario
     private static readonly TimeSpan Bound = WorkerGroup.Lease + TimeSpan.FromSeconds(20);
 
     [Fact]
-    public Task A_frozen_holder_is_taken_over_and_told_and_its_write_refused_and_its_late_fires_double_nothing() => OnBothAsync(PlayAsync);
+    public Task A_frozen_holder_is_taken_over_and_told_and_its_write_refused_and_its_late_fires_double_nothing() => OnAllAsync(PlayAsync);
 
-    private async Task PlayAsync(LockBackend backend)
+    private async Task PlayAsync(Backends backends)
     {
-        var group = await GroupAsync(backend);
+        var group = await GroupAsync(backends);
         var entries = Path.Combine(group.Folder, "entries.db");
         group
             .WithTick(Job, Trigger, "00:00:05", TimeSpan.FromSeconds(1), ("ignoreCancellation", "true"), ("entries", entries))

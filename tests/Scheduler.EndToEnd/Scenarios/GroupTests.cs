@@ -3,13 +3,15 @@ using Scheduler.Testing;
 
 namespace Scheduler.EndToEnd.Scenarios;
 
-/// <summary>Two groups share a lock server and a State file, and have jobs and replicas of equal names.</summary>
+/// <summary>Two groups share a lock store and a State, and have jobs and replicas of equal names.</summary>
 public sealed class GroupTests : Scenario
 {
     [Fact]
-    public async Task Two_groups_on_one_store_and_one_State_never_touch_each_other()
+    public Task Two_groups_on_one_store_and_one_State_never_touch_each_other() => OnServersAsync(PlayAsync);
+
+    private async Task PlayAsync(Backends backends)
     {
-        var first = await GroupAsync(LockBackend.Redis);
+        var first = await GroupAsync(backends);
         var second = Beside(first);
         foreach (var group in (WorkerGroup[])[first, second])
         {

@@ -12,12 +12,12 @@ public sealed class KillTests : Scenario
     private const int Period = 3;
     private static readonly TimeSpan TakeOverBound = WorkerGroup.Lease + TimeSpan.FromSeconds(10);
 
-    [Theory]
-    [InlineData(LockBackend.Sqlite)]
-    [InlineData(LockBackend.Redis)]
-    public async Task A_killed_replica_is_taken_over_wherever_it_was(LockBackend backend)
+    [Fact]
+    public Task A_killed_replica_is_taken_over_wherever_it_was() => OnAllAsync(PlayAsync);
+
+    private async Task PlayAsync(Backends backends)
     {
-        var group = await GroupAsync(backend);
+        var group = await GroupAsync(backends);
         group
             .WithTick(Job, Trigger, $"00:00:0{Period}", TimeSpan.FromMilliseconds(700))
             .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
@@ -55,7 +55,7 @@ public sealed class KillTests : Scenario
         for (var attempts = 1; ; attempts++)
         {
             var begun = await NextAsync(group, BodyPhase.Begun);
-            await using var block = await EmbeddedFile.BlockWritesAsync(group.StateFile);
+            await using var block = await group.Place.BlockStateAsync();
             if (DoneOf(group, begun) is not null)
             {
                 // The block came after the end of this body; the next one begins when it is gone.
@@ -64,6 +64,7 @@ public sealed class KillTests : Scenario
             }
             await Eventually.Holds(() => DoneOf(group, begun) is not null);
             group.Of(begun.Replica).Kill9();
+            await group.Place.UntilGivenUpAsync();
             await block.DisposeAsync();
             await TakenOverAsync(group, DoneOf(group, begun)!);
             return;
@@ -83,12 +84,13 @@ public sealed class KillTests : Scenario
         );
         Assert.Null(await HolderAsync(group));
         WorkerProcess holder;
-        await using (await EmbeddedFile.BlockWritesAsync(group.StateFile))
+        await using (await group.Place.BlockStateAsync())
         {
             string? replica = null;
             await Eventually.Holds(async () => (replica = await HolderAsync(group)) is not null, TimeSpan.FromSeconds(Period + 5));
             holder = group.Of(replica!);
             holder.Kill9();
+            await group.Place.UntilGivenUpAsync();
         }
         var killed = holder.Faults[^1].From;
 

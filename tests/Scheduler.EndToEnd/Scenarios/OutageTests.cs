@@ -4,7 +4,7 @@ using Scheduler.Testing.History;
 
 namespace Scheduler.EndToEnd.Scenarios;
 
-/// <summary>The lock server goes away, once by ending and once by falling silent, and comes back.</summary>
+/// <summary>The lock servers go away, once by ending and once by falling silent, and come back.</summary>
 public sealed class OutageTests : Scenario
 {
     private const string Job = "long";
@@ -16,9 +16,12 @@ public sealed class OutageTests : Scenario
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Nothing_runs_without_the_lock_server_and_all_goes_on_by_itself_when_it_is_back(bool silent)
+    public Task Nothing_runs_without_the_lock_servers_and_all_goes_on_by_itself_when_they_are_back(bool silent) =>
+        OnServersAsync(backends => PlayAsync(backends, silent));
+
+    private async Task PlayAsync(Backends backends, bool silent)
     {
-        var group = await GroupAsync(LockBackend.Redis);
+        var group = await GroupAsync(backends);
         group.WithTick(Job, "often", "00:00:08", Work).WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
         await group.StartThreeAsync();
         var window = Window.Open();
@@ -26,13 +29,16 @@ public sealed class OutageTests : Scenario
         var seen = group.Bodies.Count(b => b.Occurrence.Job == Job && b.Phase == BodyPhase.Begun);
         var begun = await FindAsync(group, b => b.Phase == BodyPhase.Begun, Work + TimeSpan.FromSeconds(10), seen);
 
-        if (silent)
+        foreach (var server in group.Place.LockServers)
         {
-            group.Redis!.Freeze();
-        }
-        else
-        {
-            await group.Redis!.KillAsync();
+            if (silent)
+            {
+                server.Freeze();
+            }
+            else
+            {
+                await server.KillAsync();
+            }
         }
         var gone = HostClock.Boot;
 
@@ -55,12 +61,15 @@ public sealed class OutageTests : Scenario
         await Eventually.Holds(() => HostClock.Boot - gone > WorkerGroup.Lease + TimeSpan.FromSeconds(2));
         if (silent)
         {
-            group.Redis.Thaw();
+            foreach (var server in group.Place.LockServers)
+            {
+                server.Thaw();
+            }
         }
         var back = HostClock.Boot;
         if (!silent)
         {
-            await group.Redis.RestartAsync(keepData: false);
+            await Task.WhenAll(group.Place.LockServers.Select(s => s.RestartAsync(keepData: false)));
         }
 
         Assert.DoesNotContain(group.Bodies, b => b.Begin > gone + UnderWay && b.Begin < back);

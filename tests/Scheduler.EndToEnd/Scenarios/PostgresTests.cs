@@ -16,10 +16,10 @@ public sealed class PostgresTests : Scenario
     private const string Trigger = "often";
     private static readonly TimeSpan Bound = WorkerGroup.Lease + TimeSpan.FromSeconds(20);
 
-    [Theory]
-    [InlineData(1)]
-    [InlineData(3)]
-    public async Task Each_occurrence_runs_once_through_a_kill_and_a_restart_of_the_servers(int nodes)
+    [Fact]
+    public Task Each_occurrence_runs_once_through_a_kill_and_a_restart_of_the_servers() => Task.WhenAll(PlayAsync(1), PlayAsync(3));
+
+    private async Task PlayAsync(int nodes)
     {
         await using var postgres = await PostgresServer.StartAsync();
         var servers = await Task.WhenAll(
@@ -27,7 +27,7 @@ public sealed class PostgresTests : Scenario
         );
         try
         {
-            var group = await GroupAsync(LockBackend.Sqlite);
+            var group = await GroupAsync(Backends.Sqlite);
             group
                 .With("Scheduler__State__Backend", "postgres")
                 .With("Scheduler__State__ConnectionString", await postgres.CreateDatabaseAsync())

@@ -26,16 +26,16 @@ public sealed class SecretTests : Scenario
     [Fact]
     public async Task A_worker_that_runs_and_loses_its_server_shows_no_secret()
     {
-        var group = await GroupAsync(LockBackend.Redis, new RedisServerOptions { Password = Canary });
+        var group = await GroupAsync(Backends.Redis, new RedisServerOptions { Password = Canary });
         group.With("Logs__Level", "Verbose").WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
         var worker = (await group.StartAsync(("a", default)))[0];
         await Eventually.Holds(() => group.Bodies.Count > 0);
         await ScanAsync(group, worker);
 
-        await group.Redis!.KillAsync();
+        await group.Place.Redis.KillAsync();
         await Eventually.Holds(async () => !await worker.IsReadyAsync());
         await ScanAsync(group, worker);
-        await group.Redis.RestartAsync(keepData: true);
+        await group.Place.Redis.RestartAsync(keepData: true);
         await worker.UntilReadyAsync();
         Assert.Equal(0, await worker.StopAsync());
         ScanFiles(group);
@@ -44,10 +44,10 @@ public sealed class SecretTests : Scenario
     [Fact]
     public async Task A_server_that_refuses_the_login_ends_the_start_without_the_secret()
     {
-        var group = await GroupAsync(LockBackend.Redis, new RedisServerOptions { Password = "another" });
+        var group = await GroupAsync(Backends.Redis, new RedisServerOptions { Password = "another" });
         group
             .With("Logs__Level", "Verbose")
-            .With("Scheduler__Locks__ConnectionString", $"{group.Redis!.Endpoint},password={Canary}")
+            .With("Scheduler__Locks__ConnectionString", $"{group.Place.Redis.Endpoint},password={Canary}")
             .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
 
         var worker = group.Start("a");
@@ -61,7 +61,7 @@ public sealed class SecretTests : Scenario
     [Fact]
     public async Task A_server_that_is_not_there_is_waited_for_without_the_secret()
     {
-        var group = await GroupAsync(LockBackend.Sqlite);
+        var group = await GroupAsync(Backends.Sqlite);
         group
             .With("Logs__Level", "Verbose")
             .With("Scheduler__Locks__Backend", "redis")
@@ -89,7 +89,7 @@ public sealed class SecretTests : Scenario
     [InlineData("Scheduler__Operations__Urls", "http://user:" + Canary + "@127.0.0.1:1")]
     public async Task A_wrong_option_is_named_and_its_secret_is_not(string option, string value)
     {
-        var group = await GroupAsync(LockBackend.Redis);
+        var group = await GroupAsync(Backends.Redis);
         group
             .With(option, string.Format(null, CompositeFormat.Parse(value), Path.Combine(group.Folder, "state.db")))
             .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));

@@ -14,7 +14,7 @@ public sealed class SoakTests : Scenario
     {
         var length = TimeSpan.FromSeconds(Setting("SCHEDULER_SOAK_SECONDS", 30));
         var seed = Setting("SCHEDULER_SOAK_SEED", 5);
-        var group = await GroupAsync(LockBackend.Redis);
+        var group = await GroupAsync(Backends.Redis);
         group
             .WithTick("cron", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1))
             .WithTick("grid", "second", "00:00:01", TimeSpan.FromMilliseconds(300));

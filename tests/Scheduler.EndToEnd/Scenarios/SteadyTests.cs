@@ -9,11 +9,11 @@ public sealed class SteadyTests : Scenario
     private static readonly TimeSpan Apart = TimeSpan.FromMilliseconds(300);
 
     [Fact]
-    public Task Every_second_runs_once_on_three_replicas_whose_clocks_are_apart() => OnBothAsync(PlayAsync);
+    public Task Every_second_runs_once_on_three_replicas_whose_clocks_are_apart() => OnAllAsync(PlayAsync);
 
-    private async Task PlayAsync(LockBackend backend)
+    private async Task PlayAsync(Backends backends)
     {
-        var group = await GroupAsync(backend);
+        var group = await GroupAsync(backends);
         group
             .WithTick("quickCron", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1))
             .WithTick("quickGrid", "second", "00:00:01", TimeSpan.FromMilliseconds(1))

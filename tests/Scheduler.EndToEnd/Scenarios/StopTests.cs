@@ -13,11 +13,11 @@ public sealed class StopTests : Scenario
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(3);
 
     [Fact]
-    public Task Replicas_that_stop_under_load_hand_over_what_they_cannot_finish_and_nothing_else() => OnBothAsync(PlayAsync);
+    public Task Replicas_that_stop_under_load_hand_over_what_they_cannot_finish_and_nothing_else() => OnAllAsync(PlayAsync);
 
-    private async Task PlayAsync(LockBackend backend)
+    private async Task PlayAsync(Backends backends)
     {
-        var group = await GroupAsync(backend);
+        var group = await GroupAsync(backends);
         group
             .With("Scheduler__Stop__Grace", "00:00:03")
             // Ignores its token and ends within the grace.

@@ -42,21 +42,6 @@ public sealed record BodyRecord(
     BodyPhase Phase
 )
 {
-    /// <summary>Reads what bodies have written to a file so far; a file that is not there yet has no lines.</summary>
-    /// <exception cref="FormatException">A line that is complete cannot be read.</exception>
-    public static IReadOnlyList<BodyRecord> ReadFile(string path)
-    {
-        if (!File.Exists(path))
-        {
-            return [];
-        }
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        using var reader = new StreamReader(stream);
-        var text = reader.ReadToEnd();
-        // What follows the last line end is being written now.
-        return [.. text[..(text.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Parse)];
-    }
-
     /// <summary>Reads one line.</summary>
     /// <exception cref="FormatException">It is no line of the demo job.</exception>
     public static BodyRecord Parse(string line)

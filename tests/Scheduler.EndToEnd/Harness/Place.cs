@@ -1,0 +1,140 @@
+using System.Globalization;
+using Npgsql;
+using Scheduler.Testing;
+using Scheduler.Testing.Servers;
+
+namespace Scheduler.EndToEnd.Harness;
+
+/// <summary>Where locks and records of a test live.</summary>
+public enum Backends
+{
+    /// <summary>Both in files.</summary>
+    Sqlite = 0,
+
+    /// <summary>Locks on a Redis server of the test's own, records in a file.</summary>
+    Redis,
+
+    /// <summary>Locks on a Redis server of the test's own, records in a PostgreSQL database of its own.</summary>
+    RedisPostgres,
+
+    /// <summary>Locks on a majority of three Redis servers of the test's own, records in a PostgreSQL database of its own.</summary>
+    RedlockPostgres,
+}
+
+/// <summary>The lock store and the State of a test's groups, and a folder for everything else.</summary>
+internal sealed class Place
+{
+    private readonly string? _postgres;
+
+    private Place(string folder, IReadOnlyList<RedisServer> lockServers, string? postgres)
+    {
+        (Folder, LockServers, _postgres) = (folder, lockServers, postgres);
+        Settings = new()
+        {
+            ["Scheduler__State__Backend"] = postgres is null ? "sqlite" : "postgres",
+            ["Scheduler__State__ConnectionString"] = postgres ?? $"Data Source={StateFile}",
+            ["Scheduler__Locks__Backend"] =
+                lockServers.Count == 0 ? "sqlite"
+                : lockServers.Count == 1 ? "redis"
+                : "redlock",
+            ["Scheduler__Locks__ConnectionString"] =
+                lockServers.Count == 0 ? $"Data Source={LockFile}"
+                : lockServers.Count == 1 ? lockServers[0].ConnectionString
+                : "",
+        };
+        for (var i = 0; lockServers.Count > 1 && i < lockServers.Count; i++)
+        {
+            Settings[string.Create(CultureInfo.InvariantCulture, $"Scheduler__Locks__Endpoints__{i}")] = lockServers[i].ConnectionString;
+        }
+    }
+
+    /// <summary>The test's folder.</summary>
+    public string Folder { get; }
+
+    /// <summary>The lock servers, if the locks are on servers.</summary>
+    public IReadOnlyList<RedisServer> LockServers { get; }
+
+    /// <summary>The only lock server.</summary>
+    public RedisServer Redis => LockServers.Single();
+
+    /// <summary>What a worker is told of it.</summary>
+    public Dictionary<string, string> Settings { get; }
+
+    private string StateFile => Path.Combine(Folder, "state.db");
+
+    private string LockFile => Path.Combine(Folder, "locks.db");
+
+    /// <summary>Makes one.</summary>
+    public static async Task<Place> CreateAsync(Backends backends, RedisServerOptions? redis)
+    {
+        var folder = Directory.CreateTempSubdirectory("scheduler-e2e-").FullName;
+        var count = backends switch
+        {
+            Backends.Sqlite => 0,
+            Backends.RedlockPostgres => 3,
+            _ => 1,
+        };
+        var servers = await Task.WhenAll(Enumerable.Range(0, count).Select(_ => RedisServer.StartAsync(redis)));
+        var postgres = backends is Backends.RedisPostgres or Backends.RedlockPostgres
+            ? await (await PostgresServer.SharedAsync()).CreateDatabaseAsync()
+            : null;
+        return new Place(folder, servers, postgres);
+    }
+
+    /// <summary>Keeps everybody from writing to State until it is disposed of: claims and completions wait, and give up after a
+    /// second.</summary>
+    public async Task<IAsyncDisposable> BlockStateAsync()
+    {
+        if (_postgres is null)
+        {
+            return await EmbeddedFile.BlockWritesAsync(StateFile);
+        }
+        // Closing a connection that is not pooled rolls its transaction back.
+        var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(_postgres) { Pooling = false }.ConnectionString);
+        await connection.OpenAsync(TestContext.Current.CancellationToken);
+        await using var block = new NpgsqlCommand("BEGIN; LOCK TABLE scheduler.fences, scheduler.runs IN EXCLUSIVE MODE", connection);
+        await block.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        return connection;
+    }
+
+    /// <summary>
+    /// While State is blocked: waits until what is asked of it now has been given up. A server goes on with what a process asked of it
+    /// before it died.
+    /// </summary>
+    public async Task UntilGivenUpAsync()
+    {
+        if (_postgres is null)
+        {
+            return;
+        }
+        const string Waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        var server = await PostgresServer.SharedAsync();
+        var database = new NpgsqlConnectionStringBuilder(_postgres).Database!;
+        var now = await server.AskAsync<DateTime>("SELECT clock_timestamp()", database);
+        await Eventually.Holds(async () =>
+            (await server.AskAsync<long>($"{Waiting} AND datname = current_database() AND query_start < '{now:O}'", database)) == 0
+        );
+    }
+
+    /// <summary>Whether nobody is in the middle of a write to a file.</summary>
+    public async Task<bool> IsWritableAsync() =>
+        (_postgres is not null || await EmbeddedFile.IsWritableAsync(StateFile))
+        && (LockServers.Count > 0 || await EmbeddedFile.IsWritableAsync(LockFile));
+
+    /// <summary>Ends the servers.</summary>
+    public async ValueTask DisposeAsync(bool keepFiles)
+    {
+        foreach (var server in LockServers)
+        {
+            await server.DisposeAsync();
+        }
+        if (_postgres is not null)
+        {
+            await (await PostgresServer.SharedAsync()).ForgetDatabaseAsync(_postgres);
+        }
+        if (!keepFiles)
+        {
+            Directory.Delete(Folder, recursive: true);
+        }
+    }
+}
