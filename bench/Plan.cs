@@ -18,6 +18,9 @@ internal sealed record Plan(
     string CommandLine
 )
 {
+    /// <summary>How long cycles run before the first measurement, until the compiler has done with them.</summary>
+    public TimeSpan Compile => Quick ? TimeSpan.Zero : TimeSpan.FromSeconds(3);
+
     /// <summary>How long one closed loop runs before it counts.</summary>
     public TimeSpan WarmUp => Quick ? TimeSpan.FromMilliseconds(100) : TimeSpan.FromMilliseconds(700);
 

@@ -8,6 +8,22 @@ internal static class ClosedLoop
     // Bounds the memory of the samples, so that keeping them does not become what is measured.
     private const int MaxSamples = 2_000_000;
 
+    /// <summary>
+    /// Runs cycles one after another and many at once, until their code is compiled as it will be for the rest of a process's life: in
+    /// its first seconds the compiler takes a processor, and what is measured first would pay for what both sides use.
+    /// </summary>
+    /// <param name="time">For each of them and each way.</param>
+    /// <param name="workers">How many is many.</param>
+    /// <param name="cycles">One cycle of each side.</param>
+    public static async Task CompileAsync(TimeSpan time, int workers, params Func<int, ValueTask>[] cycles)
+    {
+        foreach (var cycle in cycles)
+        {
+            await RunForAsync(1, time, cycle);
+            await RunForAsync(workers, time, cycle);
+        }
+    }
+
     /// <summary>Runs the workers for a while and gives cycles per second, and p50 and p99 of a cycle.</summary>
     /// <param name="workers">How many at once.</param>
     /// <param name="warmUp">Runs before anything counts.</param>

@@ -59,6 +59,7 @@ internal static class LedgerCommand
         }
         var start = TimeProvider.System.GetUtcNow();
         var number = 0L;
+        await ClosedLoop.CompileAsync(plan.Compile, AtOnce, OursAsync, KeptAsync, PooledAsync);
         foreach (
             var (section, workers, floor) in ((Section, int, Func<int, ValueTask>)[])
                 [(kept, 1, KeptAsync), (kept, AtOnce, KeptAsync), (pooled, AtOnce, PooledAsync)]

@@ -14,31 +14,32 @@ internal static class Cycles
     {
         await using var provider = await Replica.OpenAsync(store, address, "cycles");
         await using var raw = store.OpenFloor(address);
+        var keys = Enumerable.Range(0, AtOnce[^1]).Select(i => LockKey.From($"key-{i}")).ToArray();
+        var names = Enumerable.Range(0, AtOnce[^1]).Select(i => string.Create(CultureInfo.InvariantCulture, $"raw-{i}")).ToArray();
+        await ClosedLoop.CompileAsync(plan.Compile, AtOnce[^1], OursAsync, FloorAsync);
         foreach (var workers in AtOnce)
         {
-            var keys = Enumerable.Range(0, workers).Select(i => LockKey.From($"key-{i}")).ToArray();
-            var names = Enumerable.Range(0, workers).Select(i => string.Create(CultureInfo.InvariantCulture, $"raw-{i}")).ToArray();
             await section.CompareAsync(
                 plan.Rounds,
                 () => ClosedLoop.RunAsync(workers, plan.WarmUp, plan.Counted, OursAsync),
                 () => ClosedLoop.RunAsync(workers, plan.WarmUp, plan.Counted, FloorAsync)
             );
+        }
 
-            async ValueTask OursAsync(int worker)
+        async ValueTask OursAsync(int worker)
+        {
+            var lease = (await provider.TryAcquireAsync(keys[worker], "bench")).Granted();
+            if (!await lease.ReleaseAsync())
             {
-                var lease = (await provider.TryAcquireAsync(keys[worker], "bench")).Granted();
-                if (!await lease.ReleaseAsync())
-                {
-                    throw new InvalidOperationException($"{store.Name} did not confirm the release of {keys[worker]}.");
-                }
+                throw new InvalidOperationException($"{store.Name} did not confirm the release of {keys[worker]}.");
             }
+        }
 
-            async ValueTask FloorAsync(int worker)
+        async ValueTask FloorAsync(int worker)
+        {
+            if (!await raw.TakeAsync(names[worker], "owner", Lease) || !await raw.FreeAsync(names[worker], "owner"))
             {
-                if (!await raw.TakeAsync(names[worker], "owner", Lease) || !await raw.FreeAsync(names[worker], "owner"))
-                {
-                    throw new InvalidOperationException($"The floor of {store.Name} did not take or free {names[worker]}.");
-                }
+                throw new InvalidOperationException($"The floor of {store.Name} did not take or free {names[worker]}.");
             }
         }
     }

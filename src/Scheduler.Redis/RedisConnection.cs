@@ -77,7 +77,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             : ConnectAndCallAsync(script, keys, values, cancellationToken);
     }
 
-    /// <summary>The same, but goes on on the client's own thread: only for what is short and runs no code of callers.</summary>
+    /// <summary>The same, but goes on on the thread that brings the answer, which brings no other.</summary>
     public Task<RedisResult> CallInlineAsync(RedisScript script, RedisKey[] keys, RedisValue[] values) =>
         Volatile.Read(ref _database) is { } database
             ? _bounded.WaitInlineAsync(database.ScriptEvaluateAsync(script.Hash, keys, values))
@@ -231,6 +231,7 @@ internal sealed class RedisConnection : IAsyncDisposable
     private async Task<ConnectionMultiplexer> OpenAsync()
     {
         var multiplexer = await ConnectionMultiplexer.ConnectAsync(_options.Clone());
+        LetAnswersComeApart(multiplexer);
         multiplexer.ConnectionFailed += (_, failure) =>
         {
             if (failure.ConnectionType == ConnectionType.Interactive)
@@ -252,6 +253,13 @@ internal sealed class RedisConnection : IAsyncDisposable
         };
         return multiplexer;
     }
+
+    /// <summary>
+    /// Version 1 of the client gives out all answers one after another unless it is told not to; then, as in later versions, which have
+    /// no such order and at last no such switch, each comes on a thread of the pool, and code that blocks there holds up no other.
+    /// </summary>
+    private static void LetAnswersComeApart(ConnectionMultiplexer multiplexer) =>
+        typeof(ConnectionMultiplexer).GetProperty("PreserveAsyncOrder")?.SetValue(multiplexer, false);
 
     private async Task CloseAsync(Task<ConnectionMultiplexer> opened)
     {

@@ -47,14 +47,17 @@ internal sealed class Batcher(Func<Operation[], Task> send)
         return true;
     }
 
-    private async Task SendAsync(Operation[]? batch)
+    private async Task SendAsync(Operation[] batch)
     {
-        while (batch is not null)
+        var sending = send(batch);
+        var isCallersThread = sending.IsCompleted;
+        await sending;
+        // Before the answers are given: whoever gets one may keep this thread.
+        if (TakeNext() is { } next)
         {
-            await send(batch);
-            _runner.Add(batch);
-            batch = TakeNext();
+            _ = SendAsync(next);
         }
+        _runner.Deliver(batch, here: !isCallersThread);
     }
 
     private Operation[]? TakeNext()

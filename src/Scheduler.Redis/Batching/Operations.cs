@@ -18,7 +18,7 @@ internal abstract class Operation
 /// <summary>An operation with an answer of some kind.</summary>
 internal abstract class Operation<T> : Operation
 {
-    // Continuations run where the answer is delivered, which is never the client's own thread.
+    // Continuations run where the answer is delivered, which nobody else needs.
     private readonly TaskCompletionSource<T> _source = new();
     private T? _answer;
 

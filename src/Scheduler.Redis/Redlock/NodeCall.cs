@@ -4,10 +4,12 @@ namespace Scheduler.Redis.Redlock;
 
 /// <summary>
 /// One operation on several nodes at once. Each answer is taken in under one lock, on the thread that brings it, and wakes the caller
-/// only when it decides: no task and no timer per node. Thread-safe.
+/// only when it decides: no task and no timer per node. Answers of one node are taken in in the order in which they were asked for, as
+/// the node gave them, whichever thread is the first to bring one. Thread-safe.
 /// </summary>
 internal abstract class NodeCall(RedlockNode[] nodes)
 {
+    private readonly Slot?[] _newest = new Slot?[nodes.Length];
     private TaskCompletionSource? _decided;
     private bool _sending;
 
@@ -40,8 +42,7 @@ internal abstract class NodeCall(RedlockNode[] nodes)
         Task decided;
         lock (Gate)
         {
-            // Continued on the pool: a caller that blocks must not hold up the answers to others.
-            _decided = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _decided = new TaskCompletionSource();
             decided = _decided.Task;
             _sending = true;
             send(this);
@@ -81,7 +82,10 @@ internal abstract class NodeCall(RedlockNode[] nodes)
     {
         if (Nodes[node].Send(script, keys, values) is { } call)
         {
-            new Slot(this, node, step, call, isHarmless ? new Repeat(script, keys, values) : null).Listen();
+            var slot = new Slot(this, node, step, call, isHarmless ? new Repeat(script, keys, values) : null);
+            slot.Follow(_newest[node]);
+            _newest[node] = slot;
+            slot.Listen();
         }
         else
         {
@@ -108,30 +112,38 @@ internal abstract class NodeCall(RedlockNode[] nodes)
         }
     }
 
-    private void Arrived(int node, Step step, Task<RedisResult> call)
+    private void Arrived(Slot slot)
     {
-        Nodes[node].Answered();
+        Nodes[slot.Node].Answered();
+        TaskCompletionSource? decided;
         lock (Gate)
         {
-            try
+            for (var next = slot.Arrive(); next is not null; next = next.Pass())
             {
-                Take(
-                    node,
-                    step,
-                    call.IsCompletedSuccessfully ? call.Result : null,
-                    call.IsCompletedSuccessfully ? null : call.Exception?.InnerException ?? new TaskCanceledException(call)
-                );
+                TakeIn(next.Node, next.Step, next.Call);
             }
+            decided = !_sending && IsDecided() ? _decided : null;
+        }
+        // Whoever waits goes on on this thread, which brings no other answer.
+        decided?.TrySetResult();
+    }
+
+    private void TakeIn(int node, Step step, Task<RedisResult> call)
+    {
+        try
+        {
+            Take(
+                node,
+                step,
+                call.IsCompletedSuccessfully ? call.Result : null,
+                call.IsCompletedSuccessfully ? null : call.Exception?.InnerException ?? new TaskCanceledException(call)
+            );
+        }
 #pragma warning disable CA1031 // A value that no scheduler wrote; nobody awaits this.
-            catch (Exception unreadable)
+        catch (Exception unreadable)
 #pragma warning restore CA1031
-            {
-                Take(node, step, null, unreadable);
-            }
-            if (!_sending && IsDecided())
-            {
-                _decided?.TrySetResult();
-            }
+        {
+            Take(node, step, null, unreadable);
         }
     }
 
@@ -148,31 +160,70 @@ internal abstract class NodeCall(RedlockNode[] nodes)
     /// <summary>Listens to one call, without a task of its own.</summary>
     private sealed class Slot(NodeCall owner, int node, Step step, Task<RedisResult> call, Repeat? repeat)
     {
-        private Task<RedisResult> _call = call;
         private Repeat? _repeat = repeat;
+        private Slot? _next;
+        private bool _isFirst = true;
+        private bool _hasArrived;
+        private bool _isPassed;
+
+        public int Node => node;
+
+        public Step Step => step;
+
+        public Task<RedisResult> Call { get; private set; } = call;
+
+        /// <summary>Comes behind another call to the same node. Under the lock.</summary>
+        public void Follow(Slot? before)
+        {
+            if (before is { _isPassed: false })
+            {
+                (before._next, _isFirst) = (this, false);
+            }
+        }
+
+        /// <summary>Is answered. Under the lock.</summary>
+        /// <returns>Itself, if nothing that was asked before it is without an answer.</returns>
+        public Slot? Arrive()
+        {
+            _hasArrived = true;
+            return _isFirst ? this : null;
+        }
+
+        /// <summary>Is taken in. Under the lock.</summary>
+        /// <returns>The one behind it, if that is answered.</returns>
+        public Slot? Pass()
+        {
+            _isPassed = true;
+            if (_next is { } next)
+            {
+                next._isFirst = true;
+                return next._hasArrived ? next : null;
+            }
+            return null;
+        }
 
         public void Listen()
         {
-            if (_call.IsCompleted)
+            if (Call.IsCompleted)
             {
                 Done();
             }
             else
             {
-                _call.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted(Done);
+                Call.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted(Done);
             }
         }
 
         private void Done()
         {
-            if (_repeat is { } again && _call.Exception?.InnerException is RedisServerException e && RedisErrors.IsUnknownScript(e))
+            if (_repeat is { } again && Call.Exception?.InnerException is RedisServerException e && RedisErrors.IsUnknownScript(e))
             {
                 _repeat = null;
-                _call = owner.Nodes[node].Connection.CallHarmlessAsync(again.Script, again.Keys, again.Values, CancellationToken.None);
+                Call = owner.Nodes[node].Connection.CallHarmlessAsync(again.Script, again.Keys, again.Values, CancellationToken.None);
                 Listen();
                 return;
             }
-            owner.Arrived(node, step, _call);
+            owner.Arrived(this);
         }
     }
 }

@@ -9,7 +9,7 @@ namespace Scheduler.Redis.Redlock;
 /// </summary>
 internal abstract class GrantCall(RedlockNode[] nodes, Bounded bounded) : NodeCall(nodes)
 {
-    private int _pending;
+    protected int Pending { get; private set; }
 
     protected int There { get; set; }
 
@@ -32,7 +32,7 @@ internal abstract class GrantCall(RedlockNode[] nodes, Bounded bounded) : NodeCa
 
     protected override void Take(int node, Step step, RedisResult? answer, Exception? error)
     {
-        _pending--;
+        Pending--;
         if (answer is not null)
         {
             TakeAnswer(answer);
@@ -40,7 +40,7 @@ internal abstract class GrantCall(RedlockNode[] nodes, Bounded bounded) : NodeCa
     }
 
     protected override bool IsDecided() =>
-        There >= Majority || NotThere >= Majority || _pending == 0 || (IsImpatient && There + NotThere >= Majority);
+        There >= Majority || NotThere >= Majority || Pending == 0 || (IsImpatient && There + NotThere >= Majority);
 
     private void SendAll(RedisScript script, RedisKey[] keys, RedisValue[] values)
     {
@@ -53,7 +53,7 @@ internal abstract class GrantCall(RedlockNode[] nodes, Bounded bounded) : NodeCa
             }
             else
             {
-                _pending++;
+                Pending++;
                 Send(i, script, keys, values);
             }
         }
@@ -90,6 +90,9 @@ internal sealed class ReleaseCall(RedlockNode[] nodes, Bounded bounded) : GrantC
 internal sealed class RevokeCall(RedlockNode[] nodes, Bounded bounded) : GrantCall(nodes, bounded)
 {
     private readonly List<long> _left = [];
+
+    // All that answer: a node on which it comes behind a renewal of the holder would show a later end than the grant has.
+    protected override bool IsDecided() => Pending == 0 || (IsImpatient && There + NotThere >= Majority);
 
     public async ValueTask<RevokeResult> RunAsync(RedlockKeys names, LockKey key, long number, CancellationToken cancellationToken)
     {
