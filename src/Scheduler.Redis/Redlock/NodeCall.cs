@@ -42,7 +42,8 @@ internal abstract class NodeCall(RedlockNode[] nodes)
         Task decided;
         lock (Gate)
         {
-            _decided = new TaskCompletionSource();
+            // Continued on the pool: what the caller does next keeps this lock while it sends, and the answers of other nodes wait for it.
+            _decided = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             decided = _decided.Task;
             _sending = true;
             send(this);
@@ -115,17 +116,17 @@ internal abstract class NodeCall(RedlockNode[] nodes)
     private void Arrived(Slot slot)
     {
         Nodes[slot.Node].Answered();
-        TaskCompletionSource? decided;
         lock (Gate)
         {
             for (var next = slot.Arrive(); next is not null; next = next.Pass())
             {
                 TakeIn(next.Node, next.Step, next.Call);
             }
-            decided = !_sending && IsDecided() ? _decided : null;
+            if (!_sending && IsDecided())
+            {
+                _decided?.TrySetResult();
+            }
         }
-        // Whoever waits goes on on this thread, which brings no other answer.
-        decided?.TrySetResult();
     }
 
     private void TakeIn(int node, Step step, Task<RedisResult> call)

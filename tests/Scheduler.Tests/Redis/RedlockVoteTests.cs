@@ -40,6 +40,7 @@ public sealed class RedlockVoteTests
                 )
             );
             Assert.True(watch.Elapsed < RedlockCluster.LongestLease, $"decided after {watch.Elapsed}");
+            Assert.True(answers.Any(a => a.Answer is AcquireResult.Granted), $"nobody has the key after {watch.Elapsed}");
             var (client, owner, _) = Assert.Single(answers, a => a.Answer is AcquireResult.Granted);
             // While the vote goes on, whoever is ahead is named, and that need not be who has the key in the end.
             Assert.All(
