@@ -24,7 +24,6 @@ internal sealed class RedisConnection : IAsyncDisposable
     private readonly Bounded _bounded;
     private readonly LogGate _failures;
     private readonly ILogger _log;
-    private readonly bool _answersComeApart;
     private Task<ConnectionMultiplexer>? _connecting;
     private IDatabase? _database;
     private long _connectingSince;
@@ -32,14 +31,9 @@ internal sealed class RedisConnection : IAsyncDisposable
     private int _epoch;
     private bool _disposed;
 
-    /// <summary>Connects to nothing yet.</summary>
-    /// <param name="connectionString">host:port and options.</param>
-    /// <param name="context">Names, times and clock.</param>
-    /// <param name="log">Where breaks are told.</param>
-    /// <param name="answersComeApart">Whether answers are to be given out side by side, and not one after another.</param>
-    public RedisConnection(string connectionString, BackendContext context, ILogger log, bool answersComeApart)
+    public RedisConnection(string connectionString, BackendContext context, ILogger log)
     {
-        (_log, _answersComeApart) = (log, answersComeApart);
+        _log = log;
         _options = Read(connectionString, context);
         Endpoint = EndpointText(_options);
         _errors = new RedisErrors(Endpoint, _options.Ssl, context.Leases.CallTimeout, _options.Password);
@@ -83,7 +77,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             : ConnectAndCallAsync(script, keys, values, cancellationToken);
     }
 
-    /// <summary>The same, but goes on on the thread that brings the answer: where answers come apart, it brings no other.</summary>
+    /// <summary>The same, but goes on on the thread that brings the answer, which brings no other.</summary>
     public Task<RedisResult> CallInlineAsync(RedisScript script, RedisKey[] keys, RedisValue[] values) =>
         Volatile.Read(ref _database) is { } database
             ? _bounded.WaitInlineAsync(database.ScriptEvaluateAsync(script.Hash, keys, values))
@@ -237,10 +231,7 @@ internal sealed class RedisConnection : IAsyncDisposable
     private async Task<ConnectionMultiplexer> OpenAsync()
     {
         var multiplexer = await ConnectionMultiplexer.ConnectAsync(_options.Clone());
-        if (_answersComeApart)
-        {
-            LetAnswersComeApart(multiplexer);
-        }
+        LetAnswersComeApart(multiplexer);
         multiplexer.ConnectionFailed += (_, failure) =>
         {
             if (failure.ConnectionType == ConnectionType.Interactive)

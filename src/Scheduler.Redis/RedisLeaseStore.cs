@@ -40,7 +40,7 @@ public sealed class RedisLeaseStore : ILeaseStore
         ArgumentNullException.ThrowIfNull(context);
         _log = context.Loggers.CreateLogger<RedisLeaseStore>();
         _longestLease = context.Leases.LongestLease;
-        _connection = new RedisConnection(connectionString, context, _log, answersComeApart: true);
+        _connection = new RedisConnection(connectionString, context, _log);
         _names = new RedisNames(context.Group, _connection.Database);
         _check = new RedisCheck(_connection, _names, context, _log);
         _feed = new ReleaseFeed(_connection, _names, context.Time, _log);

@@ -45,8 +45,7 @@ public sealed class RedlockLeaseStore : ILeaseStore
         }
         _context = context;
         _log = context.Loggers.CreateLogger<RedlockLeaseStore>();
-        // In order: an answer here changes a vote under a lock and runs no code of callers.
-        var connections = endpoints.Select(e => new RedisConnection(e, context, _log, answersComeApart: false)).ToList();
+        var connections = endpoints.Select(e => new RedisConnection(e, context, _log)).ToList();
         // One channel name for all nodes, so that one message suits them all.
         var names = new RedisNames(context.Group, connections[0].Database);
         _keys = new RedlockKeys(names);

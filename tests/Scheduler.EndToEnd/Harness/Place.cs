@@ -24,11 +24,12 @@ public enum Backends
 /// <summary>The lock store and the State of a test's groups, and a folder for everything else.</summary>
 internal sealed class Place
 {
+    private readonly PostgresServer? _server;
     private readonly string? _postgres;
 
-    private Place(string folder, IReadOnlyList<RedisServer> lockServers, string? postgres)
+    private Place(string folder, IReadOnlyList<RedisServer> lockServers, PostgresServer? server, string? postgres)
     {
-        (Folder, LockServers, _postgres) = (folder, lockServers, postgres);
+        (Folder, LockServers, _server, _postgres) = (folder, lockServers, server, postgres);
         Settings = new()
         {
             ["Scheduler__State__Backend"] = postgres is null ? "sqlite" : "postgres",
@@ -65,7 +66,10 @@ internal sealed class Place
     private string LockFile => Path.Combine(Folder, "locks.db");
 
     /// <summary>Makes one.</summary>
-    public static async Task<Place> CreateAsync(Backends backends, RedisServerOptions? redis)
+    /// <param name="backends">On what.</param>
+    /// <param name="redis">How the lock servers are set up.</param>
+    /// <param name="postgres">Where the database is made, if it is on PostgreSQL; default: the server that the tests share.</param>
+    public static async Task<Place> CreateAsync(Backends backends, RedisServerOptions? redis, PostgresServer? postgres)
     {
         var folder = Directory.CreateTempSubdirectory("scheduler-e2e-").FullName;
         var count = backends switch
@@ -75,10 +79,12 @@ internal sealed class Place
             _ => 1,
         };
         var servers = await Task.WhenAll(Enumerable.Range(0, count).Select(_ => RedisServer.StartAsync(redis)));
-        var postgres = backends is Backends.RedisPostgres or Backends.RedlockPostgres
-            ? await (await PostgresServer.SharedAsync()).CreateDatabaseAsync()
-            : null;
-        return new Place(folder, servers, postgres);
+        if (backends is not (Backends.RedisPostgres or Backends.RedlockPostgres))
+        {
+            return new Place(folder, servers, null, null);
+        }
+        postgres ??= await PostgresServer.SharedAsync();
+        return new Place(folder, servers, postgres, await postgres.CreateDatabaseAsync());
     }
 
     /// <summary>Keeps everybody from writing to State until it is disposed of: claims and completions wait, and give up after a
@@ -103,16 +109,15 @@ internal sealed class Place
     /// </summary>
     public async Task UntilGivenUpAsync()
     {
-        if (_postgres is null)
+        if (_server is null)
         {
             return;
         }
         const string Waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-        var server = await PostgresServer.SharedAsync();
         var database = new NpgsqlConnectionStringBuilder(_postgres).Database!;
-        var now = await server.AskAsync<DateTime>("SELECT clock_timestamp()", database);
+        var now = await _server.AskAsync<DateTime>("SELECT clock_timestamp()", database);
         await Eventually.Holds(async () =>
-            (await server.AskAsync<long>($"{Waiting} AND datname = current_database() AND query_start < '{now:O}'", database)) == 0
+            (await _server.AskAsync<long>($"{Waiting} AND datname = current_database() AND query_start < '{now:O}'", database)) == 0
         );
     }
 
@@ -128,9 +133,9 @@ internal sealed class Place
         {
             await server.DisposeAsync();
         }
-        if (_postgres is not null)
+        if (_server is not null)
         {
-            await (await PostgresServer.SharedAsync()).ForgetDatabaseAsync(_postgres);
+            await _server.ForgetDatabaseAsync(_postgres!);
         }
         if (!keepFiles)
         {

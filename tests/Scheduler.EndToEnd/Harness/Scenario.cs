@@ -26,9 +26,13 @@ public abstract class Scenario : IAsyncLifetime
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
     /// <summary>Makes the place for a group; no worker runs yet.</summary>
-    private protected async Task<WorkerGroup> GroupAsync(Backends backends, RedisServerOptions? redis = null)
+    private protected async Task<WorkerGroup> GroupAsync(
+        Backends backends,
+        RedisServerOptions? redis = null,
+        PostgresServer? postgres = null
+    )
     {
-        var group = await WorkerGroup.CreateAsync(backends, redis);
+        var group = await WorkerGroup.CreateAsync(backends, redis, postgres);
         lock (_groups)
         {
             _groups.Add(group);

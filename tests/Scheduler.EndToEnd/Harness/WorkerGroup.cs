@@ -59,9 +59,9 @@ internal sealed class WorkerGroup
     public WorkerProcess Any => _started.First(w => !w.HasExited);
 
     /// <summary>Makes the place for a group; no worker runs yet.</summary>
-    public static async Task<WorkerGroup> CreateAsync(Backends backends, RedisServerOptions? redis = null)
+    public static async Task<WorkerGroup> CreateAsync(Backends backends, RedisServerOptions? redis, PostgresServer? postgres)
     {
-        var place = await Place.CreateAsync(backends, redis);
+        var place = await Place.CreateAsync(backends, redis, postgres);
         return new WorkerGroup($"e2e-{Path.GetFileName(place.Folder)[^6..]}", place, ownsPlace: true);
     }
 

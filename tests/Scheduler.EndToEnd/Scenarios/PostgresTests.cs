@@ -1,4 +1,3 @@
-using System.Globalization;
 using Scheduler.EndToEnd.Harness;
 using Scheduler.Testing;
 using Scheduler.Testing.History;
@@ -17,40 +16,21 @@ public sealed class PostgresTests : Scenario
     private static readonly TimeSpan Bound = WorkerGroup.Lease + TimeSpan.FromSeconds(20);
 
     [Fact]
-    public Task Each_occurrence_runs_once_through_a_kill_and_a_restart_of_the_servers() => Task.WhenAll(PlayAsync(1), PlayAsync(3));
+    public Task Each_occurrence_runs_once_through_a_kill_and_a_restart_of_the_servers() =>
+        Task.WhenAll(PlayAsync(Backends.RedisPostgres), PlayAsync(Backends.RedlockPostgres));
 
-    private async Task PlayAsync(int nodes)
+    private async Task PlayAsync(Backends backends)
     {
+        // Of its own: it is restarted.
         await using var postgres = await PostgresServer.StartAsync();
-        var servers = await Task.WhenAll(
-            Enumerable.Range(0, nodes).Select(_ => RedisServer.StartAsync(new() { Persistence = RedisPersistence.AppendAlways }))
-        );
-        try
-        {
-            var group = await GroupAsync(Backends.Sqlite);
-            group
-                .With("Scheduler__State__Backend", "postgres")
-                .With("Scheduler__State__ConnectionString", await postgres.CreateDatabaseAsync())
-                .With("Scheduler__Locks__Backend", nodes == 1 ? "redis" : "redlock")
-                .With("Scheduler__Locks__ConnectionString", nodes == 1 ? servers[0].ConnectionString : "")
-                .WithTick(Job, Trigger, "00:00:05", TimeSpan.FromSeconds(1))
-                .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
-            for (var i = 0; nodes > 1 && i < nodes; i++)
-            {
-                group.With(string.Create(CultureInfo.InvariantCulture, $"Scheduler__Locks__Endpoints__{i}"), servers[i].ConnectionString);
-            }
-            await PlayAsync(group, postgres, servers);
-        }
-        finally
-        {
-            foreach (var server in servers)
-            {
-                await server.DisposeAsync();
-            }
-        }
+        var group = await GroupAsync(backends, new() { Persistence = RedisPersistence.AppendAlways }, postgres);
+        group
+            .WithTick(Job, Trigger, "00:00:05", TimeSpan.FromSeconds(1))
+            .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
+        await PlayAsync(group, postgres, group.Place.LockServers);
     }
 
-    private static async Task PlayAsync(WorkerGroup group, PostgresServer postgres, RedisServer[] servers)
+    private static async Task PlayAsync(WorkerGroup group, PostgresServer postgres, IReadOnlyList<RedisServer> servers)
     {
         await group.StartThreeAsync(TimeSpan.FromMilliseconds(200));
         var window = Window.Open();

@@ -112,7 +112,10 @@ public sealed class WaitingTests
     {
         await using var f = new LeaseFixture(TimeProvider.System);
         // Only a release wakes the one that waits.
-        f.Store.Traits = f.Store.Traits with { PollInterval = TimeSpan.FromMinutes(1) };
+        f.Store.Traits = f.Store.Traits with
+        {
+            PollInterval = TimeSpan.FromMinutes(1),
+        };
         await using var other = f.NewProvider("b");
         // As long as it takes: how soon the other one gets a processor is not judged here.
         f.Provider.Runtime.HoldBacks.PauseWithPush = Bound;
