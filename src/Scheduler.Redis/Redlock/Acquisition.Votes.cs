@@ -115,7 +115,7 @@ internal sealed partial class Acquisition
         var left = 0L;
         foreach (var vote in _votes)
         {
-            if (vote.Is == Is.Others && Mark.Of(vote.Value!).SequenceEqual(Mark.Of(value)))
+            if (vote.Is == Is.Others && Mark.OwnerOf(vote.Value!).SequenceEqual(Mark.OwnerOf(value)))
             {
                 left = Math.Max(left, vote.Left);
             }
@@ -143,7 +143,10 @@ internal sealed partial class Acquisition
         return new AcquireResult.Unavailable(Quorum.Missing(Nodes, "voted for the key"), unknown, cause);
     }
 
-    /// <summary>The value of another that was seen on the most nodes, and on how many.</summary>
+    /// <summary>
+    /// A value of the other that was seen on the most nodes, and on how many. Votes for one owner count together whatever their numbers
+    /// are: counted apart, several could each believe to be ahead, and nobody would give way.
+    /// </summary>
     /// <param name="from">Looks of earlier rounds do not count.</param>
     /// <param name="leader">The value, or null.</param>
     private int LeaderVotes(int from, out string? leader)
@@ -159,7 +162,10 @@ internal sealed partial class Acquisition
             var same = 0;
             foreach (var other in _votes)
             {
-                same += other.Is == Is.Others && other.SeenIn >= from && Mark.Of(other.Value!).SequenceEqual(Mark.Of(vote.Value!)) ? 1 : 0;
+                same +=
+                    other.Is == Is.Others && other.SeenIn >= from && Mark.OwnerOf(other.Value!).SequenceEqual(Mark.OwnerOf(vote.Value!))
+                        ? 1
+                        : 0;
             }
             if (same > most || (same == most && Mark.IsBefore(Mark.OwnerOf(vote.Value!), Mark.OwnerOf(leader!))))
             {

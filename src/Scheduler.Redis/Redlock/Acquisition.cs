@@ -194,18 +194,22 @@ internal sealed partial class Acquisition : NodeCall
         _answersNeeded = Math.Min(_votes.Count(v => v.IsPending), Majority);
     }
 
-    private void Ask(int node)
+    /// <summary>Asks a node for its vote.</summary>
+    /// <returns>Whether an answer comes, or came.</returns>
+    private bool Ask(int node)
     {
+        ref var vote = ref _votes[node];
         if (Nodes[node].Usable is not { } usable)
         {
             Nodes[node].RecheckIfDue();
-            return;
+            vote.Is = Is.Absent;
+            return false;
         }
-        ref var vote = ref _votes[node];
         (vote.Checked, vote.IsPending, vote.AskedIn) = (usable, true, _round);
         RedisValue[] values = [.. _request];
         values[^1] = usable.RunId;
         Send(node, usable.Acquire, _keys, values, isHarmless: false);
+        return true;
     }
 
     private void AskAgain()
@@ -255,15 +259,15 @@ internal sealed partial class Acquisition : NodeCall
             {
                 continue;
             }
-            asked++;
             if (_phase == Phase.Looking)
             {
                 (vote.IsPending, vote.AskedIn) = (true, _round);
                 Send(i, RedisScript.Read, [_keys[0]], []);
+                asked++;
             }
             else
             {
-                Ask(i);
+                asked += Ask(i) ? 1 : 0;
             }
         }
         _answersNeeded += (asked > 0 ? Math.Max(1, asked - (Nodes.Length - Majority)) : 1) - int.MaxValue;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Scheduler.Hosting;
 using Scheduler.Locking;
+using Scheduler.Redis;
 using Scheduler.Redis.Redlock;
 using Scheduler.Testing;
 using Scheduler.Testing.Servers;
@@ -67,6 +68,15 @@ public sealed class RedlockCluster : IAsyncDisposable
             (servers ?? Enumerable.Range(0, Servers.Length)).Select(i => Servers[i].CommandAsync("EXISTS", $"test:lock:{key}"))
         );
         return held.Sum(h => int.Parse(h, CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>From now on each server votes for a key with another number, all of them ahead of the replicas' proposals.</summary>
+    public Task SetNumbersApartAsync(string key)
+    {
+        var counter = (string)new RedlockKeys(new RedisNames("test", 0)).CounterFor(key)!;
+        return Task.WhenAll(
+            Servers.Select((s, i) => s.CommandAsync("INCRBY", counter, $"{(i + 1) * (long)TimeSpan.FromHours(1).TotalMicroseconds}"))
+        );
     }
 
     public async ValueTask DisposeAsync()
