@@ -18,7 +18,7 @@ internal sealed class FireMeasurements(Plan plan, Report report, FireServers ser
     private readonly Workload _blocking = new("blocking", 1, "0/5 * * * * ?", Blocks: true);
 
     // Code that has run a few times only is not yet compiled as it will be for the rest of a process's life, on either side.
-    private int WarmUpWaves => plan.Quick ? 1 : 3;
+    private int WarmUpWaves => plan.Quick ? 0 : 3;
 
     private TimeSpan BeforeSteady => TimeSpan.FromSeconds(plan.Quick ? 2.5 : 15);
 

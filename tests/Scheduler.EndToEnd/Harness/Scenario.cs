@@ -7,20 +7,27 @@ public abstract class Scenario : IAsyncLifetime
 {
     private readonly List<WorkerGroup> _groups = [];
 
-    /// <summary>Plays a scenario on all backends, two side by side: mostly it waits, and they have nothing in common.</summary>
-    private protected static Task OnAllAsync(Func<Backends, Task> scenario) => InPairsAsync(Enum.GetValues<Backends>(), scenario);
+    /// <summary>
+    /// Plays a scenario on all backends side by side: mostly it waits, and they have nothing in common. What is judged begins when all of
+    /// them have started, because many processes that start at once make a body of a millisecond last a second.
+    /// </summary>
+    /// <param name="start">Starts the workers, on two sets of backends at once.</param>
+    /// <param name="play">The scenario, on all at once.</param>
+    private protected static Task OnAllAsync<T>(Func<Backends, Task<T>> start, Func<T, Task> play) =>
+        OnAsync(Enum.GetValues<Backends>(), start, play);
 
     /// <summary>The same on those with lock servers.</summary>
-    private protected static Task OnServersAsync(Func<Backends, Task> scenario) =>
-        InPairsAsync(Enum.GetValues<Backends>().Where(b => b != Backends.Sqlite), scenario);
+    private protected static Task OnServersAsync<T>(Func<Backends, Task<T>> start, Func<T, Task> play) =>
+        OnAsync(Enum.GetValues<Backends>().Where(b => b != Backends.Sqlite), start, play);
 
-    // More would start so many processes at once that a body of a millisecond takes a second.
-    private static async Task InPairsAsync(IEnumerable<Backends> backends, Func<Backends, Task> scenario)
+    private static async Task OnAsync<T>(IEnumerable<Backends> backends, Func<Backends, Task<T>> start, Func<T, Task> play)
     {
+        var started = new List<T>();
         foreach (var pair in backends.Chunk(2))
         {
-            await Task.WhenAll(pair.Select(scenario));
+            started.AddRange(await Task.WhenAll(pair.Select(start)));
         }
+        await Task.WhenAll(started.Select(play));
     }
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;

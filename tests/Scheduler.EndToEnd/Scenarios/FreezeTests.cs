@@ -16,20 +16,26 @@ public sealed class FreezeTests : Scenario
     private static readonly TimeSpan Bound = WorkerGroup.Lease + TimeSpan.FromSeconds(20);
 
     [Fact]
-    public Task A_frozen_holder_is_taken_over_and_told_and_its_write_refused_and_its_late_fires_double_nothing() => OnAllAsync(PlayAsync);
+    public Task A_frozen_holder_is_taken_over_and_told_and_its_write_refused_and_its_late_fires_double_nothing() =>
+        OnAllAsync(StartAsync, PlayAsync);
 
-    private async Task PlayAsync(Backends backends)
+    private async Task<WorkerGroup> StartAsync(Backends backends)
     {
         var group = await GroupAsync(backends);
-        var entries = Path.Combine(group.Folder, "entries.db");
         group
-            .WithTick(Job, Trigger, "00:00:05", TimeSpan.FromSeconds(1), ("ignoreCancellation", "true"), ("entries", entries))
+            .WithTick(Job, Trigger, "00:00:05", TimeSpan.FromSeconds(1), ("ignoreCancellation", "true"), ("entries", EntriesOf(group)))
             .WithTick(Listener, Trigger, "00:00:10", TimeSpan.FromSeconds(9))
             .WithTick("quickCron", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1))
             .WithTick("quickGrid", "second", "00:00:01", TimeSpan.FromMilliseconds(1));
         await group.StartThreeAsync();
+        return group;
+    }
+
+    private static async Task PlayAsync(WorkerGroup group)
+    {
         var window = Window.Open();
         await window.UntilAsync(TimeSpan.Zero);
+        var entries = EntriesOf(group);
 
         var begun = await NextAsync(group, Job, b => b.Phase == BodyPhase.Begun);
         var holder = group.Of(begun.Replica);
@@ -63,6 +69,8 @@ public sealed class FreezeTests : Scenario
         const string Fallen = "SELECT COUNT(*) FROM entries a JOIN entries b ON b.rowid > a.rowid AND b.token < a.token";
         Assert.Equal(0, await EmbeddedFile.NumberAsync(entries, Fallen));
     }
+
+    private static string EntriesOf(WorkerGroup group) => Path.Combine(group.Folder, "entries.db");
 
     // A body that listens wakes after its lease, while its successor works: its token fires at once.
     private static async Task FreezeListenerAsync(WorkerGroup group, WorkerProcess alreadyFrozen)

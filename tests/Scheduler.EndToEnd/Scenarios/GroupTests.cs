@@ -7,9 +7,9 @@ namespace Scheduler.EndToEnd.Scenarios;
 public sealed class GroupTests : Scenario
 {
     [Fact]
-    public Task Two_groups_on_one_store_and_one_State_never_touch_each_other() => OnServersAsync(PlayAsync);
+    public Task Two_groups_on_one_store_and_one_State_never_touch_each_other() => OnServersAsync(StartAsync, PlayAsync);
 
-    private async Task PlayAsync(Backends backends)
+    private async Task<(WorkerGroup First, WorkerGroup Second)> StartAsync(Backends backends)
     {
         var first = await GroupAsync(backends);
         var second = Beside(first);
@@ -20,6 +20,12 @@ public sealed class GroupTests : Scenario
                 .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
             await group.StartAsync(("a", default), ("b", default));
         }
+        return (first, second);
+    }
+
+    private static async Task PlayAsync((WorkerGroup First, WorkerGroup Second) groups)
+    {
+        var (first, second) = groups;
         var window = Window.Open();
         await window.UntilAsync(TimeSpan.FromSeconds(6));
 

@@ -9,9 +9,9 @@ public sealed class PaymentsTests : Scenario
     private const int Files = 8;
 
     [Fact]
-    public Task Each_payment_is_in_exactly_one_payout_although_replicas_die() => OnAllAsync(PlayAsync);
+    public Task Each_payment_is_in_exactly_one_payout_although_replicas_die() => OnAllAsync(StartAsync, PlayAsync);
 
-    private async Task PlayAsync(Backends backends)
+    private async Task<WorkerGroup> StartAsync(Backends backends)
     {
         var group = await GroupAsync(backends);
         group
@@ -20,6 +20,11 @@ public sealed class PaymentsTests : Scenario
             .WithJob("ImportPayments", "ImportPayments", "often", "00:00:01")
             .WithJob("SettlePayouts", "SettlePayouts", "often", "00:00:01");
         await group.StartThreeAsync();
+        return group;
+    }
+
+    private static async Task PlayAsync(WorkerGroup group)
+    {
         var database = Path.Combine(group.Folder, "payments.db");
         var sample = await File.ReadAllLinesAsync(
             Path.Combine(AppContext.BaseDirectory, "samples", "payments-sample.csv"),

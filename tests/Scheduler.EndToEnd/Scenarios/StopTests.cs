@@ -13,9 +13,9 @@ public sealed class StopTests : Scenario
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(3);
 
     [Fact]
-    public Task Replicas_that_stop_under_load_hand_over_what_they_cannot_finish_and_nothing_else() => OnAllAsync(PlayAsync);
+    public Task Replicas_that_stop_under_load_hand_over_what_they_cannot_finish_and_nothing_else() => OnAllAsync(StartAsync, PlayAsync);
 
-    private async Task PlayAsync(Backends backends)
+    private async Task<WorkerGroup> StartAsync(Backends backends)
     {
         var group = await GroupAsync(backends);
         group
@@ -28,6 +28,11 @@ public sealed class StopTests : Scenario
             .WithTick(Beyond, "often", "00:00:15", TimeSpan.FromSeconds(10), ("ignoreCancellation", "true"))
             .WithTick("quick", "second", "* * * * * ?", TimeSpan.FromMilliseconds(1));
         await group.StartThreeAsync();
+        return group;
+    }
+
+    private static async Task PlayAsync(WorkerGroup group)
+    {
         var window = Window.Open();
         await window.UntilAsync(TimeSpan.Zero);
 
