@@ -20,7 +20,8 @@ public abstract class Scenario : IAsyncLifetime
     private protected static Task OnServersAsync<T>(Func<Backends, Task<T>> start, Func<T, Task> play) =>
         OnAsync(Enum.GetValues<Backends>().Where(b => b != Backends.Sqlite), start, play);
 
-    private static async Task OnAsync<T>(IEnumerable<Backends> backends, Func<Backends, Task<T>> start, Func<T, Task> play)
+    /// <summary>The same on these.</summary>
+    private protected static async Task OnAsync<T>(IEnumerable<Backends> backends, Func<Backends, Task<T>> start, Func<T, Task> play)
     {
         var started = new List<T>();
         foreach (var pair in backends.Chunk(2))
