@@ -14,7 +14,7 @@ namespace Scheduler.Bench.Fires;
 internal sealed record Fired(string Job, long Due, double LateMs, double AddedMs);
 
 /// <summary>Does nothing but say that it ran.</summary>
-[SingleInstance]
+[SingleInstance(CatchUp = CatchUp.All)]
 internal sealed class CountedJob(FireLog log) : IJob
 {
     public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default)

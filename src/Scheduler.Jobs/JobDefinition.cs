@@ -19,6 +19,18 @@ public sealed record JobDefinition(string Name, Type Type, IReadOnlyList<Trigger
     /// <summary>Overrides <see cref="SingleInstanceAttribute.MaxCrashes"/>.</summary>
     public int? MaxCrashes { get; init; }
 
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.OnOverlap"/>.</summary>
+    public OnOverlap? OnOverlap { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.CatchUp"/>.</summary>
+    public CatchUp? CatchUp { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.CatchUpWithin"/>.</summary>
+    public TimeSpan? CatchUpWithin { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.CatchUpLimit"/>.</summary>
+    public int? CatchUpLimit { get; init; }
+
     /// <summary>Overrides <see cref="SingleInstanceAttribute.Level"/>.</summary>
     public Level? Level { get; init; }
 

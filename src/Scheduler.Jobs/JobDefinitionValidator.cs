@@ -1,5 +1,6 @@
 using System.Globalization;
 using Quartz;
+using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
 using Scheduler.Locking;
 using Scheduler.Runs;
@@ -63,6 +64,35 @@ public static class JobDefinitionValidator
         if ((job.MaxCrashes ?? attribute.MaxCrashes) is var crashes and (< 0 or > 1_000))
         {
             yield return $"{place}:MaxCrashes is {crashes}; allowed is 0 to 1000.";
+        }
+        foreach (var problem in ValidateCatchUp(job, attribute, place))
+        {
+            yield return problem;
+        }
+    }
+
+    private static IEnumerable<string> ValidateCatchUp(JobDefinition job, SingleInstanceAttribute attribute, string place)
+    {
+        var (within, problem) = Time(job.CatchUpWithin, attribute.CatchUpWithin, "CatchUpWithin", job, place);
+        if (problem is not null)
+        {
+            yield return problem;
+        }
+        else if (within is { } bound && (bound < FireReader.LatestFire || bound > CatchUpRule.LongestWithin))
+        {
+            yield return $"{place}:CatchUpWithin is {bound:c}; allowed is {FireReader.LatestFire:c} to {CatchUpRule.LongestWithin:c}.";
+        }
+        if ((job.CatchUpLimit ?? attribute.CatchUpLimit) is var limit and (< 1 or > CatchUpRule.LargestLimit))
+        {
+            yield return $"{place}:CatchUpLimit is {limit}; allowed is 1 to {CatchUpRule.LargestLimit}.";
+        }
+        if ((job.OnOverlap ?? attribute.OnOverlap) is var onOverlap && !Enum.IsDefined(onOverlap))
+        {
+            yield return $"{place}:OnOverlap is {onOverlap}; allowed: {string.Join(", ", Enum.GetNames<OnOverlap>())}.";
+        }
+        if ((job.CatchUp ?? attribute.CatchUp) is var policy && !Enum.IsDefined(policy))
+        {
+            yield return $"{place}:CatchUp is {policy}; allowed: {string.Join(", ", Enum.GetNames<CatchUp>())}.";
         }
     }
 
@@ -141,17 +171,22 @@ public static class JobDefinitionValidator
         string place
     )
     {
-        var lease = job.Lease;
-        var setting = $"{place}:Lease";
-        if (lease is null && attribute.Lease is { } text)
-        {
-            setting = $"{place}: [SingleInstance(Lease)] of {job.Type.Name}";
-            if (!TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var parsed))
-            {
-                return [$"{setting} is '{text}', which is no time span such as 00:00:10."];
-            }
-            lease = parsed;
-        }
-        return lease is { } value ? LeaseOptionsValidator.ValidateLease(value, leases, setting) : [];
+        var (lease, problem) = Time(job.Lease, attribute.Lease, "Lease", job, place);
+        return problem is not null ? [problem]
+            : lease is { } value
+                ? LeaseOptionsValidator.ValidateLease(
+                    value,
+                    leases,
+                    job.Lease is null ? Place(nameof(attribute.Lease), job, place) : $"{place}:Lease"
+                )
+            : [];
     }
+
+    // What the definition says counts; else what the attribute says, which may be no time at all.
+    private static (TimeSpan? Value, string? Problem) Time(TimeSpan? defined, string? text, string name, JobDefinition job, string place) =>
+        defined is not null || text is null ? (defined, null)
+        : TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var parsed) ? (parsed, null)
+        : (null, $"{Place(name, job, place)} is '{text}', which is no time span such as 00:00:10.");
+
+    private static string Place(string name, JobDefinition job, string place) => $"{place}: [SingleInstance({name})] of {job.Type.Name}";
 }

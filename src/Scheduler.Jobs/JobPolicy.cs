@@ -1,4 +1,5 @@
 using Quartz;
+using Scheduler.Jobs.Reconciliation;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -28,6 +29,12 @@ internal sealed record JobPolicy
     /// <summary>How many crashes a run survives.</summary>
     public int MaxCrashes { get; init; }
 
+    /// <summary>What becomes of occurrences that come due while one of the same trigger runs.</summary>
+    public OnOverlap OnOverlap { get; init; }
+
+    /// <summary>Which missed occurrences are made up for.</summary>
+    public CatchUpRule CatchUp { get; init; } = CatchUpRule.Default;
+
     /// <summary>What exclusion must be worth.</summary>
     public Level Level { get; init; }
 
@@ -46,6 +53,12 @@ internal sealed record JobPolicy
             Lease = definition?.Lease ?? attribute?.LeaseDuration,
             OnCrash = definition?.OnCrash ?? attribute?.OnCrash ?? OnCrash.RunAgain,
             MaxCrashes = definition?.MaxCrashes ?? attribute?.MaxCrashes ?? 3,
+            OnOverlap = definition?.OnOverlap ?? attribute?.OnOverlap ?? OnOverlap.Skip,
+            CatchUp = new CatchUpRule(
+                definition?.CatchUp ?? attribute?.CatchUp ?? CatchUpRule.Default.Policy,
+                definition?.CatchUpWithin ?? attribute?.CatchUpBound,
+                definition?.CatchUpLimit ?? attribute?.CatchUpLimit ?? CatchUpRule.DefaultLimit
+            ),
             Level = definition?.Level ?? attribute?.Level ?? Level.Efficiency,
         };
     }

@@ -35,6 +35,10 @@ internal static class QuartzNames
             ? trigger.Key.Name
             : $"{trigger.Key.Group}.{trigger.Key.Name}";
 
+    /// <summary>Whether an entry of a data map is Quartz's or our own.</summary>
+    public static bool IsReserved(string name) =>
+        name.StartsWith("scheduler.", StringComparison.Ordinal) || name.StartsWith("QRTZ_", StringComparison.Ordinal);
+
     /// <summary>
     /// A data map as the ledger keeps it, without Quartz's and our own entries; <see langword="null"/> for an empty one. Numbers that
     /// JSON would give back as another type are texts, with their type under <see cref="Types"/>.
@@ -46,7 +50,7 @@ internal static class QuartzNames
         var types = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (var (name, value) in data)
         {
-            if (name.StartsWith("scheduler.", StringComparison.Ordinal) || name.StartsWith("QRTZ_", StringComparison.Ordinal))
+            if (IsReserved(name))
             {
                 continue;
             }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Scheduler.Jobs.Reconciliation;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -26,9 +27,27 @@ public sealed class SingleInstanceAttribute : Attribute
     /// <summary>How many crashes a run survives; the next makes it dead. Default 3; 0 to 1,000.</summary>
     public int MaxCrashes { get; set; } = 3;
 
+    /// <summary>What becomes of occurrences that come due while one of the same trigger runs. Default: they are skipped. Needs a
+    /// State.</summary>
+    public OnOverlap OnOverlap { get; set; } = OnOverlap.Skip;
+
+    /// <summary>Which missed occurrences are made up for. Default: the newest one. Needs a State; without one nothing is.</summary>
+    public CatchUp CatchUp { get; set; } = CatchUp.Latest;
+
+    /// <summary>
+    /// How late a missed occurrence may be made up for, as a time span text. Default: one period of its schedule, and with
+    /// <see cref="CatchUp.All"/> without a bound; 5 s to 366 days.
+    /// </summary>
+    public string? CatchUpWithin { get; set; }
+
+    /// <summary>How many missed occurrences of a trigger are made up for, the newest ones. Default 1,000; 1 to 10,000.</summary>
+    public int CatchUpLimit { get; set; } = CatchUpRule.DefaultLimit;
+
     /// <summary>What exclusion must be worth at least; a weaker lock store or State stops the host. Default:
     /// <see cref="Level.Efficiency"/>.</summary>
     public Level Level { get; set; } = Level.Efficiency;
+
+    internal TimeSpan? CatchUpBound => CatchUpWithin is null ? null : TimeSpan.Parse(CatchUpWithin, CultureInfo.InvariantCulture);
 
     internal TimeSpan? LeaseDuration => Lease is null ? null : TimeSpan.Parse(Lease, CultureInfo.InvariantCulture);
 }

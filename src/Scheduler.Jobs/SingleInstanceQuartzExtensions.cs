@@ -104,6 +104,13 @@ public static class SingleInstanceQuartzExtensions
         services.AddSingleton<ReplicaOrder>();
         if (builder.State is not null)
         {
+            services.AddSingleton(p => new RunRequests(
+                p.GetRequiredService<StateGuard>(),
+                p.GetRequiredService<JobCatalog>(),
+                p.GetRequiredService<ISchedulerFactory>(),
+                p.GetRequiredService<GroupLoops>(),
+                p.GetRequiredService<TimeProvider>()
+            ));
             services.AddSingleton(p => new StandBy(
                 p.GetRequiredService<StateGuard>(),
                 p.GetRequiredService<RunLauncher>(),

@@ -23,6 +23,9 @@ internal sealed class GroupLoops(Reconciler? reconciler, StandBy? standBy, Heart
         _beating = Task.Run(() => heartbeat?.RunAsync(_stopHeartbeat.Token) ?? Task.CompletedTask);
     }
 
+    /// <summary>Lets the reconciler look now: there is something to run.</summary>
+    public void Wake() => reconciler?.Wake();
+
     /// <summary>
     /// Ends reconciler and stand-by, so that a stopping replica takes over nothing; says in the list of members that it stops.
     /// </summary>

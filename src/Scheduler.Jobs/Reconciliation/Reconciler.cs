@@ -115,6 +115,9 @@ internal sealed class Reconciler : IDisposable
     /// <summary>Writes down how far all schedules are settled; called at a stop.</summary>
     public ValueTask WriteSettledAsync(CancellationToken cancellationToken) => _settler.WriteAsync(_schedules, cancellationToken);
 
+    /// <summary>Lets it look now. Thread-safe.</summary>
+    public void Wake() => _wake.Set();
+
     public void Dispose() => _wake.Dispose();
 
     /// <summary>One look at everything.</summary>

@@ -3,13 +3,17 @@ using Scheduler.Runs;
 namespace Scheduler.Jobs.Reconciliation;
 
 /// <summary>What is to be done about a trigger's due occurrences. Pure.</summary>
-/// <param name="SettledUntil">Everything due up to here has a row, or gets one by <paramref name="Overlapped"/>.</param>
+/// <param name="SettledUntil">Everything due up to here has a row, gets one by <paramref name="Overlapped"/>, or is left out.</param>
 /// <param name="Overlapped">To be recorded as overlapped.</param>
-/// <param name="Missing">To be run, oldest first.</param>
+/// <param name="After">To be run, oldest first: the last ones that came due while another ran.</param>
+/// <param name="Missing">To be run, oldest first: nobody was there to fire them.</param>
+/// <param name="LeftOut">Never to be run: the job's rule for catching up leaves them out.</param>
 internal sealed record Settlement(
     DateTimeOffset? SettledUntil,
     IReadOnlyList<DateTimeOffset> Overlapped,
-    IReadOnlyList<DateTimeOffset> Missing
+    IReadOnlyList<DateTimeOffset> After,
+    IReadOnlyList<DateTimeOffset> Missing,
+    IReadOnlyList<DateTimeOffset> LeftOut
 )
 {
     /// <summary>Judges due occurrences against the rows of the ledger.</summary>
@@ -17,6 +21,9 @@ internal sealed record Settlement(
     /// <param name="rows">The rows in their range, and earlier ones that ran in it.</param>
     /// <param name="before">The newest row before the range that is not overlapped.</param>
     /// <param name="next">The due time after the last of them, if there is one.</param>
+    /// <param name="onOverlap">What becomes of those that came due while another ran.</param>
+    /// <param name="rule">Which of the missing ones are run.</param>
+    /// <param name="now">The time by which they are late.</param>
     /// <remarks>
     /// An occurrence without a row came to nothing either because the one before it of the same trigger still ran (overlapped), or
     /// because nobody was there to fire it (missing). "The one before it" is the last that ran: with missing ones in between, which
@@ -28,15 +35,18 @@ internal sealed record Settlement(
         IReadOnlyList<DateTimeOffset> due,
         IReadOnlyList<RecordedOccurrence> rows,
         RecordedOccurrence? before,
-        DateTimeOffset? next
+        DateTimeOffset? next,
+        OnOverlap onOverlap,
+        CatchUpRule rule,
+        DateTimeOffset now
     )
     {
         var byTime = rows.ToDictionary(r => r.Run.ScheduledAt);
         var overlapped = new List<DateTimeOffset>();
-        var missing = new List<DateTimeOffset>();
-        DateTimeOffset? settled = null;
+        var (after, missing) = (new List<int>(), new List<int>());
         var last = before;
         var gap = false;
+        var judged = 0;
         for (var i = 0; i < due.Count; i++)
         {
             var time = due[i];
@@ -51,25 +61,35 @@ internal sealed record Settlement(
             {
                 break;
             }
-            else if (!gap && last is not null && Ran(last, time))
+            else if (RanMeanwhile(gap ? null : last, rows, time, Period(due, i, next)) is { } end)
             {
-                overlapped.Add(time);
-            }
-            else if (Period(due, i, next) is { } period && rows.Any(r => Outlasts(r, time, period)))
-            {
-                overlapped.Add(time);
+                var following = i + 1 < due.Count ? due[i + 1] : next;
+                var isLast = onOverlap == OnOverlap.RunAfter && (following is null || following > end);
+                if (isLast && !rows.Any(r => r.Run.ScheduledAt > time && r.Run.State != RunState.Overlapped))
+                {
+                    after.Add(i);
+                }
+                else
+                {
+                    overlapped.Add(time);
+                }
             }
             else
             {
-                missing.Add(time);
+                missing.Add(i);
                 gap = true;
             }
-            if (missing.Count == 0)
-            {
-                settled = time;
-            }
+            judged++;
         }
-        return new Settlement(settled, overlapped, missing);
+        var run = missing.Where(i => rule.Runs(now - due[i], Period(due, i, next), i == judged - 1)).ToList();
+        var settled = after.Concat(run).Append(judged).Min();
+        return new Settlement(
+            settled > 0 ? due[settled - 1] : null,
+            overlapped,
+            [.. after.Select(i => due[i])],
+            [.. run.Select(i => due[i])],
+            [.. missing.Except(run).Select(i => due[i])]
+        );
     }
 
     /// <summary>
@@ -92,11 +112,19 @@ internal sealed record Settlement(
         : i > 0 ? due[i] - due[i - 1]
         : null;
 
-    private static bool Ran(RecordedOccurrence occurrence, DateTimeOffset time) =>
-        occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time);
+    /// <summary>The end of an attempt that was going on at a time: of the one before it, or of any that lasted a whole period.</summary>
+    private static DateTimeOffset? RanMeanwhile(
+        RecordedOccurrence? before,
+        IReadOnlyList<RecordedOccurrence> rows,
+        DateTimeOffset time,
+        TimeSpan? period
+    ) =>
+        before?.Attempts.FirstOrDefault(a => IsAt(a, time))?.EndedAt
+        ?? rows.SelectMany(r => r.Attempts).FirstOrDefault(a => IsAt(a, time) && a.EndedAt - a.StartedAt >= period)?.EndedAt;
 
-    private static bool Outlasts(RecordedOccurrence occurrence, DateTimeOffset time, TimeSpan period) =>
-        occurrence.Attempts.Any(a => a.StartedAt <= time && a.EndedAt >= time && a.EndedAt - a.StartedAt >= period);
+    private static bool Ran(RecordedOccurrence occurrence, DateTimeOffset time) => occurrence.Attempts.Any(a => IsAt(a, time));
+
+    private static bool IsAt(RunAttempt attempt, DateTimeOffset time) => attempt.StartedAt <= time && attempt.EndedAt >= time;
 
     private static bool Runs(RecordedOccurrence occurrence, DateTimeOffset time) =>
         occurrence.Run is { State: RunState.Running, StartedAt: { } started } && started <= time;

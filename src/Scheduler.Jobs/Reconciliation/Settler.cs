@@ -10,9 +10,6 @@ namespace Scheduler.Jobs.Reconciliation;
 /// </summary>
 internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logger)
 {
-    /// <summary>How many missed occurrences of a trigger are run; older ones are left out.</summary>
-    public const int MaxMissed = 1_000;
-
     // One call has the time limit of a call, and its answer is in memory at once.
     private const int Together = 250;
 
@@ -64,7 +61,7 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
         {
             try
             {
-                if (schedule.Due(until, MaxMissed) is { Due: { Count: > 0 } due, LeftOut: var leftOut })
+                if (schedule.Due(until, schedule.Policy.CatchUp.Limit) is { Due: { Count: > 0 } due, LeftOut: var leftOut })
                 {
                     looks.Add(new Look(schedule, due, leftOut, until));
                 }
@@ -91,11 +88,11 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
             var schedule = look.Schedule;
             try
             {
-                var settlement = Settlement.Of(look.Due, range.Rows, range.Before, schedule.Schedule.Next(look.Due[^1]));
-                if (look.LeftOut && settlement.Missing.Count > 0)
-                {
-                    JobLog.LeftOut(logger, schedule.Policy.Job, schedule.Trigger, MaxMissed, look.Due[0]);
-                }
+                var rule = schedule.Policy.CatchUp;
+                var next = schedule.Schedule.Next(look.Due[^1]);
+                var onOverlap = schedule.Policy.OnOverlap;
+                var settlement = Settlement.Of(look.Due, range.Rows, range.Before, next, onOverlap, rule, time.GetUtcNow());
+                Tell(look, rule, settlement);
                 missing.AddRange(await RecordAsync(schedule, settlement, cancellationToken));
                 if (settlement.SettledUntil is { } bound && schedule.Settle(bound))
                 {
@@ -110,13 +107,26 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
         }
     }
 
+    private void Tell(Look look, CatchUpRule rule, Settlement settlement)
+    {
+        var (job, trigger) = (look.Schedule.Policy.Job, look.Schedule.Trigger);
+        if (look.LeftOut && settlement.Missing.Count > 0)
+        {
+            JobLog.MoreThanTheLimit(logger, job, trigger, rule.Limit, look.Due[0]);
+        }
+        if (settlement.LeftOut is [var oldest, ..] leftOut)
+        {
+            JobLog.LeftOut(logger, job, trigger, leftOut.Count, oldest, leftOut[^1], rule);
+        }
+    }
+
     private async ValueTask<IReadOnlyList<Launch>> RecordAsync(
         TrackedSchedule schedule,
         Settlement settlement,
         CancellationToken cancellationToken
     )
     {
-        if (settlement.Overlapped.Count == 0 && settlement.Missing.Count == 0)
+        if (settlement.Overlapped.Count + settlement.After.Count + settlement.Missing.Count == 0)
         {
             return [];
         }
@@ -136,7 +146,13 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
             JobLog.Overlapped(logger, job, trigger, overlapped.Length);
         }
         var data = QuartzNames.ToJson(schedule.Data);
-        return [.. settlement.Missing.Select(at => new Launch(new(job, trigger, at), lockKey, null, data, "no replica has run it"))];
+        return
+        [
+            .. settlement.After.Select(at => LaunchAt(at, "the one before it ran when it was due")),
+            .. settlement.Missing.Select(at => LaunchAt(at, "no replica has run it")),
+        ];
+
+        Launch LaunchAt(DateTimeOffset at, string why) => new(new Occurrence(job, trigger, at), lockKey, null, data, why);
     }
 
     /// <summary>Asks for many at once; what is refused because of one of them is asked for each alone.</summary>

@@ -30,7 +30,22 @@ internal static partial class JobLog
         LogLevel.Warning,
         "'{Job}/{Trigger}' has more than {Limit} missed occurrences; those before {From:O} are left out"
     )]
-    public static partial void LeftOut(ILogger logger, string job, string trigger, int limit, DateTimeOffset from);
+    public static partial void MoreThanTheLimit(ILogger logger, string job, string trigger, int limit, DateTimeOffset from);
+
+    [LoggerMessage(
+        3019,
+        LogLevel.Warning,
+        "'{Job}/{Trigger}': {Count} missed occurrences are left out, due from {From:O} to {To:O}: CatchUp is {CatchUp}"
+    )]
+    public static partial void LeftOut(
+        ILogger logger,
+        string job,
+        string trigger,
+        int count,
+        DateTimeOffset from,
+        DateTimeOffset to,
+        Reconciliation.CatchUpRule catchUp
+    );
 
     [LoggerMessage(
         3005,

@@ -48,6 +48,10 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
             Lease = options.Lease,
             OnCrash = options.OnCrash,
             MaxCrashes = options.MaxCrashes,
+            OnOverlap = options.OnOverlap,
+            CatchUp = options.CatchUp,
+            CatchUpWithin = options.CatchUpWithin,
+            CatchUpLimit = options.CatchUpLimit,
             Level = options.Level,
         };
         foreach (var error in JobDefinitionValidator.Validate(job, leases, "Scheduler:Jobs"))

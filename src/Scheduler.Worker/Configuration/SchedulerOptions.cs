@@ -1,3 +1,4 @@
+using Scheduler.Jobs;
 using Scheduler.Locking;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
@@ -148,6 +149,18 @@ internal sealed class JobOptions
 
     /// <summary>How many crashes a run survives; 0 to 1,000.</summary>
     public int? MaxCrashes { get; set; }
+
+    /// <summary>What becomes of occurrences that come due while one of the same trigger runs: <c>skip</c> or <c>runAfter</c>.</summary>
+    public OnOverlap? OnOverlap { get; set; }
+
+    /// <summary>Which missed occurrences are made up for: <c>latest</c>, <c>none</c> or <c>all</c>.</summary>
+    public CatchUp? CatchUp { get; set; }
+
+    /// <summary>How late they may be made up for; 5 s to 366 days. Default: one period; with <c>all</c> without a bound.</summary>
+    public TimeSpan? CatchUpWithin { get; set; }
+
+    /// <summary>How many of a trigger are made up for, the newest ones; 1 to 10,000.</summary>
+    public int? CatchUpLimit { get; set; }
 
     /// <summary>What the job demands of the stores: <c>efficiency</c> or <c>correctness</c>.</summary>
     public Level? Level { get; set; }

@@ -5,16 +5,17 @@ using Scheduler.Worker.Hosting;
 
 namespace Scheduler.Worker.Operations;
 
-/// <summary>The HTTP interface for operators. Nothing in it changes anything yet.</summary>
+/// <summary>The HTTP interface for operators.</summary>
 internal static class OperationsEndpoints
 {
-    private const string NoState = "There are no records of runs: Scheduler:State:Backend is none.";
+    public const string NoState = "There are no records of runs: Scheduler:State:Backend is none.";
 
     public static void Map(IEndpointRouteBuilder app)
     {
         app.MapGet("/health/live", () => TypedResults.Ok(new HealthView("live", Reasons: null)));
         app.MapGet("/health/ready", Ready);
         app.MapGet("/api/jobs", JobsAsync);
+        app.MapPost("/api/jobs/{job}/trigger", TriggerEndpoint.TriggerAsync);
         app.MapGet("/api/runs", RunsAsync);
         app.MapGet("/api/runs/{id}", RunAsync);
         app.MapGet("/api/locks", LocksAsync);

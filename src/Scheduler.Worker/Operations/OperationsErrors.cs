@@ -23,6 +23,11 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
             await ProblemAsync(context, StatusCodes.Status404NotFound, "Not found", "This address serves health only.");
             return;
         }
+        if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && IsOfAnotherSite(context))
+        {
+            await ProblemAsync(context, StatusCodes.Status403Forbidden, "Refused", "A page of another site must not change anything here.");
+            return;
+        }
         var client = context.RequestAborted;
         using var limit = new CancellationTokenSource(Limit, time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(client, limit.Token);
@@ -50,6 +55,10 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
             }
         }
     }
+
+    // A browser says where a request comes from; the loopback address is open to every page that it shows. (Fetch Metadata, W3C)
+    private static bool IsOfAnotherSite(HttpContext context) =>
+        context.Request.Headers["Sec-Fetch-Site"] is { Count: > 0 } site && site != "same-origin" && site != "none";
 
     private Task ExplainAsync(HttpContext context, Exception exception)
     {

@@ -24,6 +24,9 @@ internal sealed class OperationsReader(
     /// <summary>The records, or <see langword="null"/> with <c>State:Backend</c> none.</summary>
     public StateGuard? State { get; } = services.GetService<StateGuard>();
 
+    /// <summary>Asks for runs, or <see langword="null"/> with <c>State:Backend</c> none.</summary>
+    public RunRequests? Requests { get; } = services.GetService<RunRequests>();
+
     public async Task<ListView<JobView>> JobsAsync(CancellationToken cancellationToken)
     {
         var views = new List<JobView>(jobs.Count);

@@ -21,6 +21,9 @@ internal static partial class Log
     [LoggerMessage(4007, LogLevel.Error, "{Method} {Path} failed")]
     public static partial void RequestFailed(ILogger logger, Exception exception, string method, string path);
 
+    [LoggerMessage(4009, LogLevel.Information, "Run {RunId} of job {Job} was asked for by {Client}")]
+    public static partial void RunAsked(ILogger logger, string runId, string job, string? client);
+
     [LoggerMessage(4008, LogLevel.Information, "Replica {ReplicaName} has stopped")]
     public static partial void Stopped(ILogger logger, string replicaName);
 }

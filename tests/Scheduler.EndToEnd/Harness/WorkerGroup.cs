@@ -86,6 +86,8 @@ internal sealed class WorkerGroup
     public WorkerGroup WithJob(string job, string type, string trigger, string schedule, params (string Name, string Value)[] data)
     {
         With($"Scheduler__Jobs__{job}__Type", type);
+        // What is expected is computed from the schedule.
+        With($"Scheduler__Jobs__{job}__CatchUp", "all");
         var place = $"Scheduler__Jobs__{job}__Triggers__0__";
         With(place + "Name", trigger);
         With(place + (TimeSpan.TryParse(schedule, CultureInfo.InvariantCulture, out _) ? "Every" : "Cron"), schedule);

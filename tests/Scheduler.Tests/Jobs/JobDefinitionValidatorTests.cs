@@ -1,3 +1,4 @@
+using System.Globalization;
 using Scheduler.Jobs;
 using Scheduler.Locking;
 
@@ -101,7 +102,24 @@ public sealed class JobDefinitionValidatorTests
         Assert.Contains(problems, p => p.Contains("the key of WrongJob", StringComparison.Ordinal));
         Assert.Contains(problems, p => p.Contains("is 'soon', which is no time span", StringComparison.Ordinal));
         Assert.Contains(problems, p => p.Contains("MaxCrashes is 5000; allowed is 0 to 1000", StringComparison.Ordinal));
+        Assert.Contains(problems, p => p.Contains("is 'a while', which is no time span", StringComparison.Ordinal));
+        Assert.Contains(problems, p => p.Contains("CatchUpLimit is 20000; allowed is 1 to 10000", StringComparison.Ordinal));
     }
+
+    [Theory]
+    [InlineData("00:00:04.999")]
+    [InlineData("366.00:00:01")]
+    public void ACatchUpBoundOutsideItsBoundsIsShown(string within) =>
+        Assert.Contains(
+            $"CatchUpWithin is {TimeSpan.Parse(within, CultureInfo.InvariantCulture):c}; allowed is 00:00:05 to 366.00:00:00",
+            One(Job<PlainJob>() with { CatchUpWithin = TimeSpan.Parse(within, CultureInfo.InvariantCulture) })
+        );
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(10_001)]
+    public void ACatchUpLimitOutsideItsBoundsIsShown(int limit) =>
+        Assert.Contains($"CatchUpLimit is {limit}; allowed is 1 to 10000", One(Job<PlainJob>() with { CatchUpLimit = limit }));
 
     [Fact]
     public void ALeaseOutsideItsBoundsNamesBothValues()

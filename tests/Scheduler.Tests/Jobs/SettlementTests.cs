@@ -1,5 +1,6 @@
 using FsCheck;
 using FsCheck.Fluent;
+using Scheduler.Jobs;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Locking;
 using Scheduler.Runs;
@@ -13,7 +14,7 @@ public sealed class SettlementTests
     [Fact]
     public void AllWithRowsAreSettled()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(2), Row(3)], null, At(4));
+        var result = Judge(Due(1, 2, 3), [Row(1), Row(2), Row(3)], null, At(4));
 
         Assert.Equal(At(3), result.SettledUntil);
         Assert.Empty(result.Missing);
@@ -23,7 +24,7 @@ public sealed class SettlementTests
     [Fact]
     public void OneWithoutARowIsMissingAndNothingAfterItIsSettled()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1), Row(3)], null, At(4));
+        var result = Judge(Due(1, 2, 3), [Row(1), Row(3)], null, At(4));
 
         Assert.Equal(At(1), result.SettledUntil);
         Assert.Equal([At(2)], result.Missing);
@@ -32,7 +33,7 @@ public sealed class SettlementTests
     [Fact]
     public void ThoseDueWhileTheOneBeforeRanAreOverlapped()
     {
-        var result = Settlement.Of(Due(1, 2, 3, 4), [Row(1, from: 1.0, to: 3.2), Row(4, from: 4, to: 4.1)], null, At(5));
+        var result = Judge(Due(1, 2, 3, 4), [Row(1, from: 1.0, to: 3.2), Row(4, from: 4, to: 4.1)], null, At(5));
 
         Assert.Equal([At(2), At(3)], result.Overlapped);
         Assert.Empty(result.Missing);
@@ -42,7 +43,7 @@ public sealed class SettlementTests
     [Fact]
     public void TheOneBeforeMayStandBeforeTheRange()
     {
-        var result = Settlement.Of(Due(2, 3), [Row(3)], Row(1, from: 1, to: 2.5), At(4));
+        var result = Judge(Due(2, 3), [Row(3)], Row(1, from: 1, to: 2.5), At(4));
 
         Assert.Equal([At(2)], result.Overlapped);
         Assert.Equal(At(3), result.SettledUntil);
@@ -51,7 +52,7 @@ public sealed class SettlementTests
     [Fact]
     public void WhileTheOneBeforeRunsNothingIsSaid()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1, state: RunState.Running, from: 1)], null, At(4));
+        var result = Judge(Due(1, 2, 3), [Row(1, state: RunState.Running, from: 1)], null, At(4));
 
         Assert.Equal(At(1), result.SettledUntil);
         Assert.Empty(result.Overlapped);
@@ -67,7 +68,7 @@ public sealed class SettlementTests
             Attempts = [Attempt(1, 1.0, null), Attempt(2, 9, 9.5)],
         };
 
-        var result = Settlement.Of(Due(1, 2, 3), [taken], null, At(4));
+        var result = Judge(Due(1, 2, 3), [taken], null, At(4));
 
         Assert.Equal([At(2), At(3)], result.Missing);
         Assert.Empty(result.Overlapped);
@@ -77,7 +78,7 @@ public sealed class SettlementTests
     public void AnOccurrenceDueWhileAnEarlierMissedOneIsMadeUpForIsMissingNotOverlapped()
     {
         // 2 was missed and made up for between 4.9 and 5.1; 3 and 4 are still missing, so 2 is not the one before 5.
-        var result = Settlement.Of(Due(1, 2, 3, 4, 5), [Row(1), Row(2, from: 4.9, to: 5.1)], null, At(6));
+        var result = Judge(Due(1, 2, 3, 4, 5), [Row(1), Row(2, from: 4.9, to: 5.1)], null, At(6));
 
         Assert.Equal([At(3), At(4), At(5)], result.Missing);
         Assert.Empty(result.Overlapped);
@@ -88,7 +89,7 @@ public sealed class SettlementTests
     {
         // 2 was missed and made up for between 3.5 and 6.5, with a period of 1: were 4, 5 and 6 missing, there would be more of them for
         // ever.
-        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7), [Row(1), Row(2, from: 3.5, to: 6.5)], null, At(8));
+        var result = Judge(Due(1, 2, 3, 4, 5, 6, 7), [Row(1), Row(2, from: 3.5, to: 6.5)], null, At(8));
 
         Assert.Equal([At(4), At(5), At(6)], result.Overlapped);
         Assert.Equal([At(3), At(7)], result.Missing);
@@ -99,7 +100,7 @@ public sealed class SettlementTests
     public void ALongRunThatMadeUpForAnEarlierOccurrenceOverlapsWhatCameDueMeanwhile()
     {
         // 1 was missed and made up for from 7 to 10.2, after all up to 7 was settled; its body is longer than the period.
-        var result = Settlement.Of(Due(8, 9, 10), [Row(1, from: 7, to: 10.2)], Row(5, from: 5, to: 7.9), At(11));
+        var result = Judge(Due(8, 9, 10), [Row(1, from: 7, to: 10.2)], Row(5, from: 5, to: 7.9), At(11));
 
         Assert.Equal([At(8), At(9), At(10)], result.Overlapped);
         Assert.Empty(result.Missing);
@@ -108,7 +109,7 @@ public sealed class SettlementTests
     [Fact]
     public void OverlappedRowsAreNotTheOneBefore()
     {
-        var result = Settlement.Of(Due(1, 2, 3), [Row(1, from: 1, to: 3.5), Row(2, state: RunState.Overlapped)], null, At(4));
+        var result = Judge(Due(1, 2, 3), [Row(1, from: 1, to: 3.5), Row(2, state: RunState.Overlapped)], null, At(4));
 
         Assert.Equal([At(3)], result.Overlapped);
     }
@@ -117,18 +118,111 @@ public sealed class SettlementTests
     public void ASlowRunThatIsMadeUpForOverlapsWhatComesDueMeanwhileSoTheBacklogEnds()
     {
         // 2 was missed and made up for between 4.5 and 7.5; 3 and 4 are still to be made up for.
-        var result = Settlement.Of(Due(1, 2, 3, 4, 5, 6, 7, 8), [Row(1), Row(2, from: 4.5, to: 7.5)], null, At(9));
+        var result = Judge(Due(1, 2, 3, 4, 5, 6, 7, 8), [Row(1), Row(2, from: 4.5, to: 7.5)], null, At(9));
 
         Assert.Equal([At(3), At(4), At(8)], result.Missing);
         Assert.Equal([At(5), At(6), At(7)], result.Overlapped);
+    }
+
+    [Theory]
+    // Due at 100, 200, 300 and 400, and looked at shortly after: the newest, and not when one that was due later is recorded.
+    [InlineData(CatchUp.Latest, null, 410, 0, "400", "100 200 300")]
+    [InlineData(CatchUp.Latest, null, 410, 400, "", "100 200 300")]
+    [InlineData(CatchUp.Latest, null, 410, 200, "400", "100 300")]
+    // By default within a period, which is 100.
+    [InlineData(CatchUp.Latest, null, 500, 0, "400", "100 200 300")]
+    [InlineData(CatchUp.Latest, null, 501, 0, "", "100 200 300 400")]
+    [InlineData(CatchUp.Latest, 10, 410, 0, "400", "100 200 300")]
+    [InlineData(CatchUp.Latest, 10, 411, 0, "", "100 200 300 400")]
+    [InlineData(CatchUp.Latest, 1_000, 900, 0, "400", "100 200 300")]
+    [InlineData(CatchUp.None, null, 410, 0, "", "100 200 300 400")]
+    // As late as a fire of its own may be: not missed yet.
+    [InlineData(CatchUp.None, null, 405, 0, "400", "100 200 300")]
+    [InlineData(CatchUp.None, 1_000, 406, 0, "", "100 200 300 400")]
+    [InlineData(CatchUp.All, null, 99_999, 0, "100 200 300 400", "")]
+    [InlineData(CatchUp.All, null, 410, 300, "100 200 400", "")]
+    [InlineData(CatchUp.All, 210, 410, 0, "200 300 400", "100")]
+    public void ThePolicyChoosesWhichOfTheMissedOnesRun(CatchUp policy, int? within, int now, int recorded, string run, string leftOut)
+    {
+        var rule = new CatchUpRule(policy, within is { } seconds ? TimeSpan.FromSeconds(seconds) : null, CatchUpRule.DefaultLimit);
+
+        var result = JudgeBy(rule, now, Due(100, 200, 300, 400), recorded == 0 ? [] : [Row(recorded)]);
+
+        Assert.Equal(run, Text(result.Missing));
+        Assert.Equal(leftOut, Text(result.LeftOut));
+        // Everything in front of the first one to run is settled, and nothing from it on.
+        var first = result.Missing.Count == 0 ? At(500) : result.Missing[0];
+        Assert.Equal(first == At(100) ? null : first.AddSeconds(-100), result.SettledUntil);
+    }
+
+    [Theory]
+    // The run of 100 ends at 350: the last that came due meanwhile is 300, however long ago that is.
+    [InlineData(360, 350, 0, "200", "300", "400")]
+    [InlineData(9_999, 350, 0, "200", "300", "400")]
+    // 400 was run on its own: it stands for 300 as well.
+    [InlineData(410, 350, 400, "200 300", "", "")]
+    // It ends at 450: the last is 400.
+    [InlineData(460, 450, 0, "200 300", "400", "")]
+    public void TheLastThatCameDueMeanwhileRunsAfterItWhereThatIsWanted(
+        int now,
+        double end,
+        int recorded,
+        string overlapped,
+        string after,
+        string missing
+    )
+    {
+        var rule = new CatchUpRule(CatchUp.All, null, CatchUpRule.DefaultLimit);
+        List<RecordedOccurrence> rows = [Row(100, from: 100, to: end), .. recorded == 0 ? [] : new[] { Row(recorded) }];
+
+        var result = Settlement.Of(Due(100, 200, 300, 400), rows, null, At(500), OnOverlap.RunAfter, rule, At(now));
+
+        Assert.Equal(overlapped, Text(result.Overlapped));
+        Assert.Equal(after, Text(result.After));
+        Assert.Equal(missing, Text(result.Missing));
+        Assert.Equal(after.Length == 0 ? At(400) : result.After[0].AddSeconds(-100), result.SettledUntil);
+    }
+
+    [Fact]
+    public void OneThatIsNotKnownToBeTheLastIsOverlapped()
+    {
+        // The run of 100 ended at 450; looked at up to 300.
+        var rule = new CatchUpRule(CatchUp.All, null, CatchUpRule.DefaultLimit);
+
+        var result = Settlement.Of(Due(100, 200, 300), [Row(100, from: 100, to: 450)], null, At(400), OnOverlap.RunAfter, rule, At(451));
+
+        Assert.Equal("200 300", Text(result.Overlapped));
+        Assert.Empty(result.After);
+    }
+
+    [Fact]
+    public void WhatOverlapsOrCannotBeSaidYetIsNotLeftOut()
+    {
+        var rule = new CatchUpRule(CatchUp.None, null, CatchUpRule.DefaultLimit);
+
+        var overlapped = JudgeBy(rule, 1_000, Due(100, 200), Row(100, from: 100, to: 250));
+        var undecided = JudgeBy(rule, 1_000, Due(100, 200), Row(100, state: RunState.Running, from: 100));
+
+        Assert.Equal("200", Text(overlapped.Overlapped));
+        Assert.Empty(overlapped.LeftOut);
+        Assert.Empty(undecided.Missing.Concat(undecided.LeftOut));
+        Assert.Equal(At(100), undecided.SettledUntil);
     }
 
     [Fact]
     public void EveryDueOccurrenceEndsInExactlyOneWayAndSettlingGoesForwardOnly() =>
         Prop.ForAll(
                 Arb.From(Gen.ListOf(Histories)),
-                history =>
+                Arb.From(Gen.Elements(CatchUp.All, CatchUp.Latest, CatchUp.None)),
+                Arb.From(
+                    from later in Gen.Elements(0.0, 3, 100)
+                    from onOverlap in Gen.Elements(OnOverlap.Skip, OnOverlap.RunAfter)
+                    select (later, onOverlap)
+                ),
+                (history, policy, when) =>
                 {
+                    var (later, onOverlap) = when;
+                    var rule = new CatchUpRule(policy, null, CatchUpRule.LargestLimit);
                     var due = Enumerable.Range(1, history.Count).Select(i => At(i)).ToList();
                     var rows = history
                         .Select(
@@ -141,19 +235,20 @@ public sealed class SettlementTests
 
                     var after = At(history.Count + 1);
 
-                    var result = Settlement.Of(due, rows, null, after);
+                    var result = Settlement.Of(due, rows, null, after, onOverlap, rule, after.AddSeconds(later));
 
                     var recorded = rows.Select(r => r.Run.ScheduledAt).ToHashSet();
-                    Assert.Empty(result.Overlapped.Intersect(result.Missing));
-                    Assert.Empty(result.Overlapped.Concat(result.Missing).Intersect(recorded));
+                    List<DateTimeOffset> named = [.. result.Overlapped, .. result.After, .. result.Missing, .. result.LeftOut];
+                    Assert.Equal(named.Count, named.Distinct().Count());
+                    Assert.Empty(named.Intersect(recorded));
                     Assert.Equal(result.Missing.Order(), result.Missing);
                     // What is neither recorded nor named is undecided: only while a run goes on, and nothing after it is named.
-                    var undecided = due.Except(recorded).Except(result.Overlapped).Except(result.Missing).ToList();
+                    var undecided = due.Except(recorded).Except(named).ToList();
                     Assert.True(undecided.Count == 0 || rows.Exists(r => r.Run.State == RunState.Running));
-                    Assert.DoesNotContain(result.Overlapped.Concat(result.Missing), t => undecided.Count > 0 && t > undecided[0]);
+                    Assert.DoesNotContain(named, t => undecided.Count > 0 && t > undecided[0]);
                     Assert.All(
                         due.Where(t => t <= result.SettledUntil),
-                        t => Assert.True(recorded.Contains(t) || result.Overlapped.Contains(t))
+                        t => Assert.True(recorded.Contains(t) || result.Overlapped.Contains(t) || result.LeftOut.Contains(t))
                     );
                     // The same look after the named ones were recorded settles at least as far, and names none of them again.
                     var then = Settlement.Of(
@@ -163,7 +258,10 @@ public sealed class SettlementTests
                                 .OrderBy(r => r.Run.ScheduledAt),
                         ],
                         null,
-                        after
+                        after,
+                        onOverlap,
+                        rule,
+                        after.AddSeconds(later)
                     );
                     Assert.True((then.SettledUntil ?? Start) >= (result.SettledUntil ?? Start));
                     Assert.Empty(then.Overlapped.Intersect(result.Overlapped));
@@ -176,6 +274,28 @@ public sealed class SettlementTests
         from late in Gen.Elements(0, 0.5, 4.2)
         from length in Gen.Elements(0, 0.3, 2.5)
         select (state, late, length);
+
+    // With every missed one to be run, however late.
+    private static Settlement Judge(
+        IReadOnlyList<DateTimeOffset> due,
+        IReadOnlyList<RecordedOccurrence> rows,
+        RecordedOccurrence? before,
+        DateTimeOffset next
+    ) =>
+        Settlement.Of(
+            due,
+            rows,
+            before,
+            next,
+            OnOverlap.Skip,
+            new CatchUpRule(CatchUp.All, null, CatchUpRule.LargestLimit),
+            next.AddDays(1)
+        );
+
+    private static Settlement JudgeBy(CatchUpRule rule, double now, IReadOnlyList<DateTimeOffset> due, params RecordedOccurrence[] rows) =>
+        Settlement.Of(due, rows, null, due[^1] + (due[^1] - due[^2]), OnOverlap.Skip, rule, At(now));
+
+    private static string Text(IEnumerable<DateTimeOffset> times) => string.Join(' ', times.Select(t => (t - Start).TotalSeconds));
 
     private static DateTimeOffset At(double seconds) => Start.AddSeconds(seconds);
 

@@ -38,14 +38,21 @@ public sealed class BodyLog
 
 public sealed record BodyEvent(string Kind, IRun? Run, DateTimeOffset? Scheduled, object? Who);
 
-[SingleInstance]
+[SingleInstance(CatchUp = CatchUp.All)]
 public sealed class PlainJob(BodyLog log) : IJob
 {
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) =>
         log.RunAsync(context, cancellationToken);
 }
 
-[SingleInstance(Key = "settle:{who}")]
+[SingleInstance]
+public sealed class DefaultJob(BodyLog log) : IJob
+{
+    public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) =>
+        log.RunAsync(context, cancellationToken);
+}
+
+[SingleInstance(Key = "settle:{who}", CatchUp = CatchUp.All)]
 public sealed class KeyedJob(BodyLog log) : IJob
 {
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) =>
@@ -65,7 +72,7 @@ public sealed class UnmarkedJob(BodyLog log) : IJob
         log.RunAsync(context, cancellationToken);
 }
 
-[SingleInstance]
+[SingleInstance(CatchUp = CatchUp.All)]
 [JobTimeout("00:00:00.2")]
 public sealed class TimedJob(BodyLog log) : IJob
 {
@@ -87,7 +94,7 @@ public sealed class PersistingJob : IJob
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 }
 
-[SingleInstance]
+[SingleInstance(CatchUp = CatchUp.All)]
 [DisallowConcurrentExecution]
 public sealed class NonConcurrentJob(BodyLog log) : IJob
 {
@@ -95,7 +102,7 @@ public sealed class NonConcurrentJob(BodyLog log) : IJob
         log.RunAsync(context, cancellationToken);
 }
 
-[SingleInstance]
+[SingleInstance(CatchUp = CatchUp.All)]
 public sealed class BrittleJob : IJob
 {
     private readonly BodyLog _log;
@@ -126,7 +133,7 @@ public sealed class UndecidedJob : IJob
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 }
 
-[SingleInstance(Key = "broken:{", Lease = "soon", MaxCrashes = 5_000)]
+[SingleInstance(Key = "broken:{", Lease = "soon", MaxCrashes = 5_000, CatchUpWithin = "a while", CatchUpLimit = 20_000)]
 public sealed class WrongJob : IJob
 {
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -73,6 +74,24 @@ internal sealed class WorkerApp : IAsyncDisposable
     /// <summary>Gets from the address with health alone.</summary>
     public Task<Answer> GetHealthAsync(string path) => GetAsync(Health, path);
 
+    /// <summary>Posts to the operations address.</summary>
+    public async Task<Answer> PostAsync(
+        string path,
+        string? body = null,
+        string type = "application/json",
+        params (string, string)[] headers
+    )
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Operations + path));
+        request.Content = body is null ? null : new StringContent(body, Encoding.UTF8, type);
+        foreach (var (name, value) in headers)
+        {
+            request.Headers.TryAddWithoutValidation(name, value);
+        }
+        using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
+        return await ReadAsync(response);
+    }
+
     /// <summary>The rows of a list, at least one, waited for.</summary>
     public async Task<IReadOnlyList<JsonElement>> ItemsAsync(string path, int atLeast = 1)
     {
@@ -94,14 +113,24 @@ internal sealed class WorkerApp : IAsyncDisposable
     private async Task<Answer> GetAsync(string address, string path)
     {
         using var response = await _http.GetAsync(new Uri(address + path), TestContext.Current.CancellationToken);
+        return await ReadAsync(response);
+    }
+
+    private static async Task<Answer> ReadAsync(HttpResponseMessage response)
+    {
         var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
-        return new Answer((int)response.StatusCode, response.Content.Headers.ContentType?.MediaType, text);
+        return new Answer((int)response.StatusCode, response.Content.Headers.ContentType?.MediaType, text)
+        {
+            Location = response.Headers.Location?.OriginalString,
+        };
     }
 }
 
 /// <summary>An answer of the HTTP interface.</summary>
 internal sealed record Answer(int Status, string? MediaType, string Text)
 {
+    public string? Location { get; init; }
+
     public JsonElement Json => JsonDocument.Parse(Text).RootElement;
 
     public IReadOnlyList<JsonElement> Items => [.. Json.GetProperty("items").EnumerateArray()];

@@ -1,0 +1,116 @@
+using Quartz;
+using Scheduler.Jobs.Hosting;
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs;
+
+/// <summary>What became of a request for a run.</summary>
+public abstract record RunRequestAnswer
+{
+    private RunRequestAnswer() { }
+
+    /// <summary>Its row is committed: some replica runs it when its key is free, also when this one dies now.</summary>
+    /// <param name="Run">The run; the earlier one when its request key was used before.</param>
+    public sealed record Accepted(RunRecord Run) : RunRequestAnswer;
+
+    /// <summary>This replica has no job of that name; nothing was recorded.</summary>
+    /// <param name="Known">The names that it has.</param>
+    public sealed record UnknownJob(IReadOnlyList<string> Known) : RunRequestAnswer;
+
+    /// <summary>The job cannot run like this; nothing was recorded.</summary>
+    /// <param name="Reason">Why, and what helps.</param>
+    public sealed record Refused(string Reason) : RunRequestAnswer;
+
+    /// <summary>The request key was used for a run with other data; nothing was recorded.</summary>
+    /// <param name="Run">That run.</param>
+    public sealed record KeyReused(RunRecord Run) : RunRequestAnswer;
+}
+
+/// <summary>
+/// Asks the group for a run: its row is written first, and any replica that has the job runs it, under the job's key, when that is free.
+/// In the container of an application whose group has a State. Thread-safe.
+/// </summary>
+public sealed class RunRequests
+{
+    /// <summary>The longest request key, in characters.</summary>
+    public const int LongestKey = 200;
+
+    private readonly StateGuard _state;
+    private readonly JobCatalog _jobs;
+    private readonly ISchedulerFactory _schedulers;
+    private readonly GroupLoops _loops;
+    private readonly TimeProvider _time;
+
+    internal RunRequests(StateGuard state, JobCatalog jobs, ISchedulerFactory schedulers, GroupLoops loops, TimeProvider time) =>
+        (_state, _jobs, _schedulers, _loops, _time) = (state, jobs, schedulers, loops, time);
+
+    /// <summary>Asks for a run.</summary>
+    /// <param name="job">The job's name.</param>
+    /// <param name="data">Job data over those of the job itself; its lock key is filled from both.</param>
+    /// <param name="requestKey">Makes the request repeatable: for the same job, a second one with the same key and data is answered with
+    /// the first one's run. 1 to <see cref="LongestKey"/> characters.</param>
+    /// <param name="cancellationToken">Ends the call; whether the row was written is unknown then.</param>
+    /// <exception cref="StateUnavailableException">State did not answer; whether the row was written is unknown.</exception>
+    public async ValueTask<RunRequestAnswer> RequestAsync(
+        string job,
+        IReadOnlyDictionary<string, string>? data,
+        string? requestKey,
+        CancellationToken cancellationToken
+    )
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        if (requestKey is { Length: 0 or > LongestKey })
+        {
+            throw new ArgumentException(
+                $"The request key has {requestKey.Length} characters; allowed are 1 to {LongestKey}.",
+                nameof(requestKey)
+            );
+        }
+        var scheduler = await _schedulers.GetScheduler(cancellationToken);
+        if (_jobs.Find(job) is null)
+        {
+            // It may have come to Quartz after the start and not have fired here yet.
+            await _jobs.LearnAsync(scheduler, cancellationToken);
+        }
+        if (_jobs.Find(job) is not { } policy || await scheduler.GetJobDetail(policy.Key, cancellationToken) is not { } detail)
+        {
+            return new RunRequestAnswer.UnknownJob([.. _jobs.All.Select(p => p.Job).Order(StringComparer.Ordinal)]);
+        }
+        if (!policy.IsSingleInstance)
+        {
+            return new RunRequestAnswer.Refused(
+                $"Job '{job}' runs on every replica by itself; only a [SingleInstance] job can be asked for."
+            );
+        }
+        var merged = new JobDataMap((IDictionary<string, object?>)detail.JobDataMap);
+        foreach (var (name, value) in data ?? new Dictionary<string, string>(0))
+        {
+            if (QuartzNames.IsReserved(name))
+            {
+                return new RunRequestAnswer.Refused($"The name '{name}' in the job data is reserved; call it something else.");
+            }
+            merged[name] = value;
+        }
+        var (key, problem) = policy.KeyFor(merged);
+        if (key is not { } lockKey)
+        {
+            return new RunRequestAnswer.Refused($"Job '{job}': {problem}");
+        }
+        RunRequest row;
+        try
+        {
+            row = new RunRequest(job, lockKey, QuartzNames.ToJson(merged), _time.GetUtcNow(), requestKey);
+        }
+        catch (JobExecutionException e)
+        {
+            return new RunRequestAnswer.Refused(e.Message);
+        }
+        var run = await _state.CallAsync((s, token) => s.Runs.RequestAsync(row, token), cancellationToken);
+        if (run.Data != row.Data)
+        {
+            return new RunRequestAnswer.KeyReused(run);
+        }
+        _loops.Wake();
+        return new RunRequestAnswer.Accepted(run);
+    }
+}

@@ -1,0 +1,139 @@
+using System.Text.Json;
+using Scheduler.Testing;
+
+namespace Scheduler.Tests.Worker;
+
+/// <summary>Runs that somebody asks for over HTTP.</summary>
+public sealed class TriggerHttpTests(BusyWorker worker) : IClassFixture<BusyWorker>
+{
+    private const string Talk = "/api/jobs/talk/trigger";
+    private const string Long = "/api/jobs/long/trigger";
+    private const string Key = "Idempotency-Key";
+
+    private readonly WorkerApp _app = worker.App;
+
+    [Fact]
+    public async Task A_run_is_accepted_with_its_id_and_runs()
+    {
+        var answer = await _app.PostAsync(Talk);
+
+        Assert.Equal((202, "application/json"), (answer.Status, answer.MediaType));
+        Assert.Equal($"/api/runs/{Id(answer)}", answer.Location);
+        Assert.Equal(("talk", "manual"), (answer.Json.GetProperty("job").GetString(), answer.Json.GetProperty("trigger").GetString()));
+        Assert.False(answer.Json.GetProperty("scheduled").GetBoolean());
+        // Its schedule takes the same key every second, for a moment.
+        await Eventually.Holds(
+            async () => (await _app.GetAsync(answer.Location!)).Json.GetProperty("state").GetString() == "succeeded",
+            what: "the run has succeeded"
+        );
+    }
+
+    [Fact]
+    public async Task A_repeated_request_is_the_same_run_and_one_with_other_data_is_refused()
+    {
+        (string, string)[] once = [(Key, "order-17")];
+        var first = await _app.PostAsync(Talk, """{"data": {"order": "17"}}""", headers: once);
+
+        var again = await _app.PostAsync(Talk, """{ "data": { "order": "17" } }""", headers: once);
+        var other = await _app.PostAsync(Talk, """{"data": {"order": "18"}}""", headers: once);
+        var without = await _app.PostAsync(Talk, headers: once);
+        var otherJob = await _app.PostAsync("/api/jobs/fail/trigger", """{"data": {"order": "18"}}""", headers: once);
+
+        Assert.Equal((202, 202, 202), (first.Status, again.Status, otherJob.Status));
+        Assert.Equal(Id(first), Id(again));
+        Assert.NotEqual(Id(first), Id(otherJob));
+        Assert.All([other, without], a => Assert.Equal(422, a.Status));
+        Assert.Contains(Id(first), other.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.NotEqual(Id(await _app.PostAsync(Talk)), Id(await _app.PostAsync(Talk)));
+    }
+
+    [Fact]
+    public async Task Data_fill_the_lock_key()
+    {
+        var answer = await _app.PostAsync(Long, """{"data": {"who": "some one"}}""");
+        var missing = await _app.PostAsync(Long);
+
+        Assert.Equal("long:some%20one", answer.Json.GetProperty("key").GetString());
+        await Eventually.Holds(async () => (await _app.GetAsync(answer.Location!)).Json.GetProperty("state").GetString() == "running");
+        Assert.Equal(422, missing.Status);
+        Assert.Contains("'who'", missing.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("/api/jobs/tolk/trigger", 404, "talk")]
+    [InlineData("/api/jobs/local/trigger", 422, "every replica")]
+    [InlineData("/api/jobs/talk/trigger?when=now", 400, "when")]
+    public async Task What_cannot_run_is_refused_by_name(string path, int status, string says)
+    {
+        var before = await ManualRunsAsync();
+
+        var answer = await _app.PostAsync(path);
+
+        Assert.Equal((status, "application/problem+json"), (answer.Status, answer.MediaType));
+        Assert.Contains(says, answer.Text, StringComparison.Ordinal);
+        Assert.Equal(before, await ManualRunsAsync());
+    }
+
+    [Theory]
+    [InlineData("{", "body")]
+    [InlineData("[]", "body")]
+    [InlineData("null", "body")]
+    [InlineData("""{"data": {"a": "1", "a": "2"}}""", "body")]
+    [InlineData("""{"data": {"a": {"b": {"c": {"d": 1}}}}}""", "body")]
+    [InlineData("""{"data": {"a": "\ud800"}}""", "body")]
+    [InlineData("""{"data": {"\udc00": "a"}}""", "body")]
+    [InlineData("""{"date": {}}""", "date")]
+    [InlineData("""{"data": []}""", "data")]
+    [InlineData("""{"data": {"a": 1}}""", "data.a")]
+    [InlineData("""{"data": {"a": null}}""", "data.a")]
+    public async Task A_wrong_body_is_named(string body, string at)
+    {
+        var answer = await _app.PostAsync(Talk, body);
+
+        Assert.Equal((400, "application/problem+json"), (answer.Status, answer.MediaType));
+        Assert.Equal(at, Assert.Single(answer.Json.GetProperty("errors").EnumerateObject()).Name);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(" ")]
+    [InlineData("a b")]
+    public async Task A_wrong_request_key_is_refused(string key) =>
+        Assert.Equal(400, (await _app.PostAsync(Talk, headers: [(Key, key)])).Status);
+
+    [Fact]
+    public async Task A_request_key_that_is_too_long_or_given_twice_is_refused()
+    {
+        Assert.Equal(202, (await _app.PostAsync(Talk, headers: [(Key, new string('x', 200))])).Status);
+        Assert.Equal(400, (await _app.PostAsync(Talk, headers: [(Key, new string('x', 201))])).Status);
+        Assert.Equal(400, (await _app.PostAsync(Talk, headers: [(Key, "a"), (Key, "b")])).Status);
+    }
+
+    [Fact]
+    public async Task Data_that_no_run_keeps_are_refused()
+    {
+        Assert.Equal(422, (await _app.PostAsync(Talk, Body("a", new string('x', 65_536)))).Status);
+        Assert.Equal(413, (await _app.PostAsync(Talk, Body("a", new string('x', 200_000)))).Status);
+        Assert.Equal(422, (await _app.PostAsync(Talk, Body("scheduler.runId", "x"))).Status);
+        Assert.Equal(415, (await _app.PostAsync(Talk, Body("a", "b"), "text/plain")).Status);
+        // Such a text no database of ours keeps as it is, and as an escape of JSON all do.
+        Assert.Equal(202, (await _app.PostAsync(Talk, Body("a", "\0"))).Status);
+        Assert.Equal(200, (await _app.GetHealthAsync("/health/ready")).Status);
+    }
+
+    [Theory]
+    [InlineData("cross-site", 403)]
+    [InlineData("same-site", 403)]
+    [InlineData("same-origin", 202)]
+    [InlineData("none", 202)]
+    public async Task A_page_of_another_site_changes_nothing(string site, int status) =>
+        Assert.Equal(status, (await _app.PostAsync(Talk, headers: [("Sec-Fetch-Site", site)])).Status);
+
+    private static string Id(Answer answer) => answer.Json.GetProperty("id").GetString()!;
+
+    private static string Body(string name, string value) =>
+        JsonSerializer.Serialize(new { data = new Dictionary<string, string>(StringComparer.Ordinal) { [name] = value } });
+
+    private async Task<int> ManualRunsAsync() =>
+        (await _app.GetAsync("/api/runs?limit=1000")).Items.Count(r => r.GetProperty("trigger").GetString() == "manual");
+}
