@@ -56,7 +56,7 @@ public sealed class RedisLeaseStore : ILeaseStore
             PushesReleases: true,
             HostLocal: false,
             PollInterval: TimeSpan.FromSeconds(1),
-            MaxRenewalBatch: 250
+            MaxRenewalBatch: Batcher.LargestBatch
         );
 
     /// <inheritdoc/>

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Scheduler.Hosting;
 using Scheduler.Locking;
+using Scheduler.Redis.Batching;
 using Scheduler.Redis.Telemetry;
 
 namespace Scheduler.Redis.Redlock;
@@ -65,7 +66,7 @@ public sealed class RedlockLeaseStore : ILeaseStore
             PushesReleases: true,
             HostLocal: false,
             PollInterval: TimeSpan.FromSeconds(1),
-            MaxRenewalBatch: 250
+            MaxRenewalBatch: Batcher.LargestBatch
         );
 
     private int Majority => (_nodes.Length / 2) + 1;
