@@ -1,6 +1,5 @@
 using System.Globalization;
 using Quartz;
-using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
 using Scheduler.Locking;
 using Scheduler.Runs;

@@ -1,5 +1,4 @@
 using Quartz;
-using Scheduler.Jobs.Reconciliation;
 using Scheduler.Locking;
 using Scheduler.Runs;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Scheduler.Jobs.Reconciliation;
 using Scheduler.Locking;
 using Scheduler.Runs;
 

@@ -44,7 +44,7 @@ internal static partial class JobLog
         int count,
         DateTimeOffset from,
         DateTimeOffset to,
-        Reconciliation.CatchUpRule catchUp
+        CatchUpRule catchUp
     );
 
     [LoggerMessage(

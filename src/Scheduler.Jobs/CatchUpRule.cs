@@ -1,4 +1,4 @@
-namespace Scheduler.Jobs.Reconciliation;
+namespace Scheduler.Jobs;
 
 /// <summary>Which missed occurrences of a job are made up for. Immutable, pure.</summary>
 /// <param name="Policy">Which of them.</param>
