@@ -104,6 +104,7 @@ internal sealed class FireReader(
             Data = state is null ? null : QuartzNames.ToJson(context.MergedJobDataMap),
             OnCrash = policy.OnCrash,
             MaxCrashes = policy.MaxCrashes,
+            Retry = state is null ? RetryRule.None : policy.Retry,
             Cancel = () => Interrupt(context, occurrence),
             AsksForRetry = static error => error is JobExecutionException { RefireImmediately: true },
         };

@@ -19,6 +19,21 @@ public sealed record JobDefinition(string Name, Type Type, IReadOnlyList<Trigger
     /// <summary>Overrides <see cref="SingleInstanceAttribute.MaxCrashes"/>.</summary>
     public int? MaxCrashes { get; init; }
 
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.MaxAttempts"/>.</summary>
+    public int? MaxAttempts { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.RetryDelay"/>.</summary>
+    public TimeSpan? RetryDelay { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.RetryBackoff"/>.</summary>
+    public RetryBackoff? RetryBackoff { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.RetryMaxDelay"/>.</summary>
+    public TimeSpan? RetryMaxDelay { get; init; }
+
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.RetryJitter"/>.</summary>
+    public double? RetryJitter { get; init; }
+
     /// <summary>Overrides <see cref="SingleInstanceAttribute.OnOverlap"/>.</summary>
     public OnOverlap? OnOverlap { get; init; }
 

@@ -60,38 +60,9 @@ public static class JobDefinitionValidator
         {
             yield return problem;
         }
-        if ((job.MaxCrashes ?? attribute.MaxCrashes) is var crashes and (< 0 or > 1_000))
-        {
-            yield return $"{place}:MaxCrashes is {crashes}; allowed is 0 to 1000.";
-        }
-        foreach (var problem in ValidateCatchUp(job, attribute, place))
+        foreach (var problem in ValidatePolicies(job, attribute, place).Concat(ValidateRetry(job, attribute, place)))
         {
             yield return problem;
-        }
-    }
-
-    private static IEnumerable<string> ValidateCatchUp(JobDefinition job, SingleInstanceAttribute attribute, string place)
-    {
-        var (within, problem) = Time(job.CatchUpWithin, attribute.CatchUpWithin, "CatchUpWithin", job, place);
-        if (problem is not null)
-        {
-            yield return problem;
-        }
-        else if (within is { } bound && (bound < FireReader.LatestFire || bound > CatchUpRule.LongestWithin))
-        {
-            yield return $"{place}:CatchUpWithin is {bound:c}; allowed is {FireReader.LatestFire:c} to {CatchUpRule.LongestWithin:c}.";
-        }
-        if ((job.CatchUpLimit ?? attribute.CatchUpLimit) is var limit and (< 1 or > CatchUpRule.LargestLimit))
-        {
-            yield return $"{place}:CatchUpLimit is {limit}; allowed is 1 to {CatchUpRule.LargestLimit}.";
-        }
-        if ((job.OnOverlap ?? attribute.OnOverlap) is var onOverlap && !Enum.IsDefined(onOverlap))
-        {
-            yield return $"{place}:OnOverlap is {onOverlap}; allowed: {string.Join(", ", Enum.GetNames<OnOverlap>())}.";
-        }
-        if ((job.CatchUp ?? attribute.CatchUp) is var policy && !Enum.IsDefined(policy))
-        {
-            yield return $"{place}:CatchUp is {policy}; allowed: {string.Join(", ", Enum.GetNames<CatchUp>())}.";
         }
     }
 
@@ -170,22 +141,95 @@ public static class JobDefinitionValidator
         string place
     )
     {
-        var (lease, problem) = Time(job.Lease, attribute.Lease, "Lease", job, place);
-        return problem is not null ? [problem]
-            : lease is { } value
-                ? LeaseOptionsValidator.ValidateLease(
-                    value,
-                    leases,
-                    job.Lease is null ? Place(nameof(attribute.Lease), job, place) : $"{place}:Lease"
-                )
+        var lease = Read(job.Lease, attribute.Lease, nameof(attribute.Lease), job, place);
+        return lease.Problem is { } problem ? [problem]
+            : lease.Value is { } value ? LeaseOptionsValidator.ValidateLease(value, leases, lease.Place)
             : [];
     }
 
-    // What the definition says counts; else what the attribute says, which may be no time at all.
-    private static (TimeSpan? Value, string? Problem) Time(TimeSpan? defined, string? text, string name, JobDefinition job, string place) =>
-        defined is not null || text is null ? (defined, null)
-        : TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var parsed) ? (parsed, null)
-        : (null, $"{Place(name, job, place)} is '{text}', which is no time span such as 00:00:10.");
+    private static IEnumerable<string> ValidatePolicies(JobDefinition job, SingleInstanceAttribute attribute, string place)
+    {
+        if ((job.MaxCrashes ?? attribute.MaxCrashes) is var crashes and (< 0 or > 1_000))
+        {
+            yield return $"{place}:MaxCrashes is {crashes}; allowed is 0 to 1000.";
+        }
+        var within = Read(job.CatchUpWithin, attribute.CatchUpWithin, nameof(attribute.CatchUpWithin), job, place);
+        if (within.ProblemOutside(FireReader.LatestFire, CatchUpRule.LongestWithin) is { } problem)
+        {
+            yield return problem;
+        }
+        if ((job.CatchUpLimit ?? attribute.CatchUpLimit) is var limit and (< 1 or > CatchUpRule.LargestLimit))
+        {
+            yield return $"{place}:CatchUpLimit is {limit}; allowed is 1 to {CatchUpRule.LargestLimit}.";
+        }
+        if ((job.OnOverlap ?? attribute.OnOverlap) is var onOverlap && !Enum.IsDefined(onOverlap))
+        {
+            yield return $"{place}:OnOverlap is {onOverlap}; allowed: {string.Join(", ", Enum.GetNames<OnOverlap>())}.";
+        }
+        if ((job.CatchUp ?? attribute.CatchUp) is var policy && !Enum.IsDefined(policy))
+        {
+            yield return $"{place}:CatchUp is {policy}; allowed: {string.Join(", ", Enum.GetNames<CatchUp>())}.";
+        }
+    }
 
-    private static string Place(string name, JobDefinition job, string place) => $"{place}: [SingleInstance({name})] of {job.Type.Name}";
+    private static IEnumerable<string> ValidateRetry(JobDefinition job, SingleInstanceAttribute attribute, string place)
+    {
+        var delay = Read(job.RetryDelay, attribute.RetryDelay, nameof(attribute.RetryDelay), job, place);
+        var longest = Read(job.RetryMaxDelay, attribute.RetryMaxDelay, nameof(attribute.RetryMaxDelay), job, place);
+        List<string> problems =
+        [
+            .. (
+                (string?[])
+                    [
+                        delay.ProblemOutside(TimeSpan.Zero, RetryRule.LongestDelay),
+                        longest.ProblemOutside(TimeSpan.Zero, RetryRule.LongestDelay),
+                    ]
+            ).OfType<string>(),
+        ];
+        foreach (var problem in problems)
+        {
+            yield return problem;
+        }
+        if (problems.Count > 0)
+        {
+            yield break;
+        }
+        var rule = JobPolicy.RetryOf(job, attribute);
+        if (rule.MaxAttempts is < 1 or > RetryRule.MostAttempts)
+        {
+            yield return $"{place}:MaxAttempts is {rule.MaxAttempts}; allowed is 1 to {RetryRule.MostAttempts}.";
+        }
+        if (!Enum.IsDefined(rule.Backoff))
+        {
+            yield return $"{place}:RetryBackoff is {rule.Backoff}; allowed: {string.Join(", ", Enum.GetNames<RetryBackoff>())}.";
+        }
+        if (rule.Backoff == RetryBackoff.Exponential && rule.MaxDelay < rule.Delay)
+        {
+            yield return $"{longest.Place} is {rule.MaxDelay:c}, less than RetryDelay, {rule.Delay:c}; raise it, or lower RetryDelay.";
+        }
+        if (rule.Jitter is not (>= 0 and <= 1))
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"{place}:RetryJitter is {rule.Jitter}; allowed is 0 to 1.");
+        }
+    }
+
+    // What the definition says counts; else what the attribute says, which may be no time at all.
+    private static Setting Read(TimeSpan? defined, string? text, string name, JobDefinition job, string place)
+    {
+        if (defined is not null || text is null)
+        {
+            return new Setting(defined, $"{place}:{name}", null);
+        }
+        var said = $"{place}: [SingleInstance({name})] of {job.Type.Name}";
+        return TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var parsed)
+            ? new Setting(parsed, said, null)
+            : new Setting(null, said, $"{said} is '{text}', which is no time span such as 00:00:10.");
+    }
+
+    private readonly record struct Setting(TimeSpan? Value, string Place, string? Problem)
+    {
+        public string? ProblemOutside(TimeSpan least, TimeSpan most) =>
+            Problem
+            ?? (Value is { } value && (value < least || value > most) ? $"{Place} is {value:c}; allowed is {least:c} to {most:c}." : null);
+    }
 }

@@ -28,6 +28,9 @@ internal sealed record JobPolicy
     /// <summary>How many crashes a run survives.</summary>
     public int MaxCrashes { get; init; }
 
+    /// <summary>How often a run is tried whose body fails.</summary>
+    public RetryRule Retry { get; init; } = RetryRule.None;
+
     /// <summary>What becomes of occurrences that come due while one of the same trigger runs.</summary>
     public OnOverlap OnOverlap { get; init; }
 
@@ -52,6 +55,7 @@ internal sealed record JobPolicy
             Lease = definition?.Lease ?? attribute?.LeaseDuration,
             OnCrash = definition?.OnCrash ?? attribute?.OnCrash ?? OnCrash.RunAgain,
             MaxCrashes = definition?.MaxCrashes ?? attribute?.MaxCrashes ?? 3,
+            Retry = RetryOf(definition, attribute),
             OnOverlap = definition?.OnOverlap ?? attribute?.OnOverlap ?? OnOverlap.Skip,
             CatchUp = new CatchUpRule(
                 definition?.CatchUp ?? attribute?.CatchUp ?? CatchUpRule.Default.Policy,
@@ -61,6 +65,17 @@ internal sealed record JobPolicy
             Level = definition?.Level ?? attribute?.Level ?? Level.Efficiency,
         };
     }
+
+    /// <summary>What definition and attribute say of attempts; the definition first.</summary>
+    public static RetryRule RetryOf(JobDefinition? definition, SingleInstanceAttribute? attribute) =>
+        new()
+        {
+            MaxAttempts = definition?.MaxAttempts ?? attribute?.MaxAttempts ?? RetryRule.None.MaxAttempts,
+            Delay = definition?.RetryDelay ?? attribute?.RetryPause ?? RetryRule.None.Delay,
+            Backoff = definition?.RetryBackoff ?? attribute?.RetryBackoff ?? RetryRule.None.Backoff,
+            MaxDelay = definition?.RetryMaxDelay ?? attribute?.LongestRetryPause ?? RetryRule.None.MaxDelay,
+            Jitter = definition?.RetryJitter ?? attribute?.RetryJitter ?? RetryRule.None.Jitter,
+        };
 
     /// <summary>The key that a fire with this data locks, or what is wrong.</summary>
     public (LockKey? Key, string? Problem) KeyFor(JobDataMap data) =>

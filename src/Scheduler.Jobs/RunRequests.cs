@@ -21,6 +21,9 @@ public abstract record RunRequestAnswer
     /// <param name="Reason">Why, and what helps.</param>
     public sealed record Refused(string Reason) : RunRequestAnswer;
 
+    /// <summary>There is no run with that id.</summary>
+    public sealed record UnknownRun : RunRequestAnswer;
+
     /// <summary>The request key was used for a run with other data; nothing was recorded.</summary>
     /// <param name="Run">That run.</param>
     public sealed record KeyReused(RunRecord Run) : RunRequestAnswer;
@@ -113,4 +116,32 @@ public sealed class RunRequests
         _loops.Wake();
         return new RunRequestAnswer.Accepted(run);
     }
+
+    /// <summary>
+    /// Gives a failed or dead run another go: the same run, with its own scheduled time and data, and with all its attempts and crashes
+    /// allowed again. One that waits for its next attempt waits no longer. Asked twice, it is one go.
+    /// </summary>
+    /// <param name="runId">The run's id.</param>
+    /// <param name="cancellationToken">Ends the call; whether the run was opened is unknown then.</param>
+    /// <exception cref="StateUnavailableException">State did not answer; whether the run was opened is unknown.</exception>
+    public async ValueTask<RunRequestAnswer> ReopenAsync(string runId, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(runId);
+        if (await _state.CallAsync((s, token) => s.Runs.ReopenAsync(runId, token), cancellationToken) is not { } run)
+        {
+            return new RunRequestAnswer.UnknownRun();
+        }
+        if (run.State != RunState.Waiting)
+        {
+            return new RunRequestAnswer.Refused(
+                run.State.IsOpen()
+                    ? $"The run is {Word(run.State)}, and goes on by itself."
+                    : $"The run is {Word(run.State)}; only a failed or dead one can be run again. Ask for another run of '{run.Job}'."
+            );
+        }
+        _loops.Wake();
+        return new RunRequestAnswer.Accepted(run);
+    }
+
+    private static string Word(RunState state) => state.ToString().ToLowerInvariant();
 }

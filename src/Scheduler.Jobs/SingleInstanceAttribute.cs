@@ -26,6 +26,22 @@ public sealed class SingleInstanceAttribute : Attribute
     /// <summary>How many crashes a run survives; the next makes it dead. Default 3; 0 to 1,000.</summary>
     public int MaxCrashes { get; set; } = 3;
 
+    /// <summary>How many attempts of a run may fail; after the last one it is dead. Default 1: the first failure is final; at most 1,000.
+    /// Crashes, stops and outages are no failures. Needs a State; without one a run is tried once.</summary>
+    public int MaxAttempts { get; set; } = 1;
+
+    /// <summary>The time from a failure to the next attempt, as a time span text. Default 10 s; 0 to 7 days.</summary>
+    public string? RetryDelay { get; set; }
+
+    /// <summary>How that time grows. Default: not at all.</summary>
+    public RetryBackoff RetryBackoff { get; set; } = RetryBackoff.Fixed;
+
+    /// <summary>Where it ends to grow, as a time span text. Default 1 h; the delay to 7 days.</summary>
+    public string? RetryMaxDelay { get; set; }
+
+    /// <summary>By which share of itself that time is longer or shorter at random. Default 0.2; 0 to 1.</summary>
+    public double RetryJitter { get; set; } = RetryRule.None.Jitter;
+
     /// <summary>What becomes of occurrences that come due while one of the same trigger runs. Default: they are skipped. Needs a
     /// State.</summary>
     public OnOverlap OnOverlap { get; set; } = OnOverlap.Skip;
@@ -46,9 +62,15 @@ public sealed class SingleInstanceAttribute : Attribute
     /// <see cref="Level.Efficiency"/>.</summary>
     public Level Level { get; set; } = Level.Efficiency;
 
-    internal TimeSpan? CatchUpBound => CatchUpWithin is null ? null : TimeSpan.Parse(CatchUpWithin, CultureInfo.InvariantCulture);
+    internal TimeSpan? CatchUpBound => Time(CatchUpWithin);
 
-    internal TimeSpan? LeaseDuration => Lease is null ? null : TimeSpan.Parse(Lease, CultureInfo.InvariantCulture);
+    internal TimeSpan? LeaseDuration => Time(Lease);
+
+    internal TimeSpan? RetryPause => Time(RetryDelay);
+
+    internal TimeSpan? LongestRetryPause => Time(RetryMaxDelay);
+
+    private static TimeSpan? Time(string? text) => text is null ? null : TimeSpan.Parse(text, CultureInfo.InvariantCulture);
 }
 
 /// <summary>Marks a job that runs on every replica on purpose, without a lock.</summary>

@@ -90,6 +90,10 @@ public sealed record Completion
 
     /// <summary>With <see cref="RunOutcome.FailedWillRetry"/>: when the next attempt may begin.</summary>
     public DateTimeOffset? NextAttemptAt { get; init; }
+
+    /// <summary>With <see cref="RunOutcome.Failed"/>: whether it used up the last of several attempts, so that the run is
+    /// <see cref="RunState.Dead"/>.</summary>
+    public bool IsLastAttempt { get; init; }
 }
 
 /// <summary>What the ledger did with a completion.</summary>

@@ -30,6 +30,9 @@ public sealed record FireRequest
     /// <summary>How many crashes the run survives.</summary>
     public int MaxCrashes { get; init; } = 3;
 
+    /// <summary>How often it is tried when its body fails; needs a State.</summary>
+    public RetryRule Retry { get; init; } = RetryRule.None;
+
     /// <summary>Cancels the body's token; returns at once, never throws, may be called more than once and from any thread.</summary>
     public required Action Cancel { get; init; }
 

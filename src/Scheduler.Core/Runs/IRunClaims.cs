@@ -28,8 +28,9 @@ internal abstract record ClaimAnswer
     /// <summary>The body may run.</summary>
     /// <param name="RunId">The run's id.</param>
     /// <param name="Attempt">The number of this attempt.</param>
+    /// <param name="Failures">How many attempts have failed before.</param>
     /// <param name="OccurrenceLease">Without State: the lease that remembers the occurrence.</param>
-    public sealed record Claimed(string RunId, int Attempt, Lease? OccurrenceLease = null) : ClaimAnswer;
+    public sealed record Claimed(string RunId, int Attempt, int Failures = 0, Lease? OccurrenceLease = null) : ClaimAnswer;
 
     /// <summary>There is nothing to run.</summary>
     /// <param name="Reason">Why, for people.</param>

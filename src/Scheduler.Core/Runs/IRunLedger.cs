@@ -64,6 +64,13 @@ public interface IRunLedger
     /// <returns>The run's row; the earlier one when the request key was used before.</returns>
     ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Gives a <see cref="RunState.Failed"/> or <see cref="RunState.Dead"/> run another go, with all its attempts and crashes allowed
+    /// again: it is <see cref="RunState.Waiting"/>. One that waits for its next attempt waits no longer; any other stays as it is.
+    /// </summary>
+    /// <returns>The row as it stands now, or <see langword="null"/> when there is no such run.</returns>
+    ValueTask<RunRecord?> ReopenAsync(string runId, CancellationToken cancellationToken);
+
     /// <summary>Shows one run with its attempts, or <see langword="null"/>.</summary>
     ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken);
 

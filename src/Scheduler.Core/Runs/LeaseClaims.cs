@@ -22,7 +22,7 @@ internal sealed class LeaseClaims(ILockProvider locks, TimeSpan longestLease) : 
         }
         return await locks.TryAcquireAsync(KeyOf(fire.Occurrence), lease.Purpose, longestLease, cancellationToken) switch
         {
-            LockAttempt.Granted granted => new ClaimAnswer.Claimed(id, 1, granted.Lease),
+            LockAttempt.Granted granted => new ClaimAnswer.Claimed(id, 1, OccurrenceLease: granted.Lease),
             LockAttempt.Held held => new ClaimAnswer.NotOurs("the occurrence has been claimed", held.Holder),
             LockAttempt.Unavailable unavailable => new ClaimAnswer.Unavailable($"the lock store: {unavailable.Reason}"),
             _ => throw new InvalidOperationException("A lock attempt has three cases."),

@@ -16,7 +16,7 @@ internal sealed class LedgerClaims(StateGuard state, ReplicaIdentity replica, Ti
         var result = await state.CallAsync((s, token) => s.Runs.ClaimAsync(request, token), cancellationToken);
         return result switch
         {
-            ClaimResult.Claimed claimed => new ClaimAnswer.Claimed(claimed.Run.Id, claimed.Run.Attempt),
+            ClaimResult.Claimed claimed => new ClaimAnswer.Claimed(claimed.Run.Id, claimed.Run.Attempt, claimed.Run.Failures),
             ClaimResult.Recorded recorded => new ClaimAnswer.NotOurs(
                 $"recorded as {recorded.Run.State} (attempt {recorded.Run.Attempt})",
                 recorded.Run.Replica

@@ -86,7 +86,7 @@ internal static class LedgerRules
         completion.Outcome switch
         {
             RunOutcome.Succeeded => (RunState.Succeeded, 0),
-            RunOutcome.Failed => (RunState.Failed, 1),
+            RunOutcome.Failed => (completion.IsLastAttempt ? RunState.Dead : RunState.Failed, 1),
             RunOutcome.FailedWillRetry => (RunState.Waiting, 1),
             RunOutcome.Interrupted => (RunState.Interrupted, 0),
             _ => throw new ArgumentOutOfRangeException(nameof(completion), completion.Outcome, "There is no such outcome."),

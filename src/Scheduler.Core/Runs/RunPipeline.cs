@@ -218,19 +218,9 @@ public sealed class RunPipeline : IAsyncDisposable
         FireResult result
     )
     {
-        var (outcome, error) = Verdict.OutcomeOf(fire, result);
-        var now = _time.GetUtcNow();
-        var completion = new Completion
-        {
-            RunId = claim.RunId,
-            Attempt = claim.Attempt,
-            Token = lease.Token,
-            Outcome = outcome,
-            Error = error,
-            StartedAt = begunAt,
-            Now = now,
-            NextAttemptAt = outcome == RunOutcome.FailedWillRetry ? now : null,
-        };
+        var random = Random.Shared.NextDouble();
+        var completion = Verdict.CompletionOf(fire, claim, lease.Token, result, _time.GetUtcNow(), random) with { StartedAt = begunAt };
+        RunLog.Decided(_logger, fire.Occurrence, completion);
         try
         {
             await RecordAsync(CancellationToken.None);

@@ -1,3 +1,5 @@
+using Scheduler.Locking;
+
 namespace Scheduler.Runs;
 
 /// <summary>Judges how a body ended, from its result and from why its token fired. Pure.</summary>
@@ -31,18 +33,51 @@ internal static class Verdict
     }
 
     /// <summary>What the ledger gets to know of a result.</summary>
-    public static (RunOutcome Outcome, string? Error) OutcomeOf(FireRequest fire, FireResult result) =>
-        result switch
+    /// <param name="fire">What was to run.</param>
+    /// <param name="claim">Under which claim it ran.</param>
+    /// <param name="token">Under which token.</param>
+    /// <param name="result">How it ended.</param>
+    /// <param name="now">When it ended.</param>
+    /// <param name="random">A number from 0 to 1, for the time of the next attempt.</param>
+    public static Completion CompletionOf(
+        FireRequest fire,
+        ClaimAnswer.Claimed claim,
+        FencingToken token,
+        FireResult result,
+        DateTimeOffset now,
+        double random
+    )
+    {
+        var (outcome, error) = result switch
         {
             FireResult.Succeeded => (RunOutcome.Succeeded, null),
-            FireResult.Failed { Error: var error } when fire.AsksForRetry?.Invoke(error) == true => (
-                RunOutcome.FailedWillRetry,
-                Describe(error)
-            ),
-            FireResult.Failed { Error: var error } => (RunOutcome.Failed, Describe(error)),
-            FireResult.Interrupted { Reason: var reason } => (RunOutcome.Interrupted, Describe(reason)),
+            FireResult.Failed failed => (RunOutcome.Failed, Describe(failed.Error)),
+            FireResult.Interrupted interrupted => (RunOutcome.Interrupted, Describe(interrupted.Reason)),
             _ => throw new InvalidOperationException($"{result.GetType().Name} has no outcome: no body ran."),
         };
+        var next = (result as FireResult.Failed)?.Error is { } thrown ? Next(fire, claim.Failures + 1, thrown, random) : null;
+        return new Completion
+        {
+            RunId = claim.RunId,
+            Attempt = claim.Attempt,
+            Token = token,
+            Outcome = next is null ? outcome : RunOutcome.FailedWillRetry,
+            Error = error,
+            Now = now,
+            NextAttemptAt = now + next,
+            IsLastAttempt = outcome == RunOutcome.Failed && next is null && fire.Retry.IsConfigured,
+        };
+    }
+
+    // A body that asks to be run again at once is bounded by the attempts of its job, where it has any.
+    private static TimeSpan? Next(FireRequest fire, int failures, Exception error, double random)
+    {
+        if (fire.AsksForRetry?.Invoke(error) != true)
+        {
+            return fire.Retry.After(failures, random);
+        }
+        return !fire.Retry.IsConfigured || failures < fire.Retry.MaxAttempts ? TimeSpan.Zero : null;
+    }
 
     /// <summary>An exception as the ledger and the log show it.</summary>
     public static string Describe(Exception error) => $"{error.GetType().Name}: {error.Message}";

@@ -51,6 +51,29 @@ internal static partial class RunLog
         }
     }
 
+    [LoggerMessage(1111, LogLevel.Information, "{Occurrence}: attempt {Attempt} failed, the next one may begin at {Next:O}")]
+    public static partial void WillRetry(ILogger logger, Runs.Occurrence occurrence, int attempt, DateTimeOffset? next);
+
+    [LoggerMessage(
+        1112,
+        LogLevel.Error,
+        "{Occurrence} is dead: attempt {Attempt} failed and no other is allowed (MaxAttempts). POST /api/runs/{RunId}/retry runs it again"
+    )]
+    public static partial void Dead(ILogger logger, Runs.Occurrence occurrence, int attempt, string runId);
+
+    /// <summary>Says what follows from a failure, where the job is tried more than once.</summary>
+    public static void Decided(ILogger logger, Runs.Occurrence occurrence, Runs.Completion completion)
+    {
+        if (completion.Outcome == Runs.RunOutcome.FailedWillRetry)
+        {
+            WillRetry(logger, occurrence, completion.Attempt, completion.NextAttemptAt);
+        }
+        else if (completion.IsLastAttempt)
+        {
+            Dead(logger, occurrence, completion.Attempt, completion.RunId);
+        }
+    }
+
     [LoggerMessage(1105, LogLevel.Debug, "Skipped {Occurrence}: {Reason}")]
     public static partial void Skipped(ILogger logger, Runs.Occurrence occurrence, string reason);
 

@@ -132,7 +132,7 @@ internal sealed class Reconciler : IDisposable
         {
             var due = run.State switch
             {
-                RunState.Waiting => run.NextAttemptAt is null || run.NextAttemptAt <= now,
+                RunState.Waiting => IsItsTime(run, now, ref soonest),
                 RunState.Running => _running.IsOld(run.Id),
                 _ => true,
             };
@@ -151,6 +151,16 @@ internal sealed class Reconciler : IDisposable
         }
         var next = await LaunchAsync(scheduler, candidates, cancellationToken);
         return soonest < next ? soonest : next;
+    }
+
+    private static bool IsItsTime(RunRecord run, DateTimeOffset now, ref TimeSpan soonest)
+    {
+        if (run.NextAttemptAt - now is not { } left || left <= TimeSpan.Zero)
+        {
+            return true;
+        }
+        soonest = left < soonest ? left : soonest;
+        return false;
     }
 
     // What was missed is made up for one after another, not one a second, and takes a key that comes free before the next due time does.
@@ -200,6 +210,7 @@ internal sealed class Reconciler : IDisposable
     private static string Why(RunRecord run) =>
         run.State switch
         {
+            RunState.Waiting when run.Attempt > 0 => $"attempt {run.Attempt} on {run.Replica} failed",
             RunState.Waiting => "it was asked for",
             RunState.Interrupted => $"attempt {run.Attempt} on {run.Replica} was interrupted",
             RunState.Orphaned => "no replica had its job",

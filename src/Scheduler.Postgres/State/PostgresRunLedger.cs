@@ -79,6 +79,28 @@ internal sealed class PostgresRunLedger : IRunLedger
         );
     }
 
+    public async ValueTask<RunRecord?> ReopenAsync(string runId, CancellationToken cancellationToken)
+    {
+        if (TryParse(runId) is not { } id)
+        {
+            return null;
+        }
+        return await _database.CallAsync(
+            batch =>
+            {
+                batch.Add(_queries.Durable);
+                batch.Add(_queries.Reopen).Text(_group).Id(id);
+                batch.Add(_queries.FindRun).Text(_group).Id(id);
+            },
+            static async reader =>
+            {
+                await reader.NextResultAsync();
+                return (await RunReader.RunsAsync(reader)).FirstOrDefault();
+            },
+            cancellationToken
+        );
+    }
+
     public async ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken)
     {
         if (TryParse(runId) is not { } id)

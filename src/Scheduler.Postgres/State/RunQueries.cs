@@ -47,6 +47,21 @@ internal sealed class RunQueries(StatePlace place)
             SELECT {Columns} FROM {place.Quoted}.runs r WHERE r.group_name = $1 AND r.job = $3 AND r.request_key = $4 AND r.id <> $2
             """;
 
+    /// <summary>Opens a failed or dead run; one that waits for its time waits no longer.</summary>
+    public string Reopen { get; } =
+        $"""
+            WITH opened AS (
+              UPDATE {place.Quoted}.runs AS r SET state = 'waiting', next_attempt_at = NULL,
+                failures = CASE WHEN r.state = 'waiting' THEN r.failures ELSE 0 END,
+                crashes = CASE WHEN r.state = 'waiting' THEN r.crashes ELSE 0 END,
+                finished_at = CASE WHEN r.outcome IS NULL THEN NULL ELSE r.finished_at END
+              WHERE {ById} AND r.state IN ('failed', 'dead', 'waiting') RETURNING r.id)
+            INSERT INTO {place.Quoted}.open_runs (group_name, run_id) SELECT $1, id FROM opened ON CONFLICT DO NOTHING
+            """;
+
+    /// <summary>A run alone.</summary>
+    public string FindRun { get; } = $"SELECT {Columns} FROM {place.Quoted}.runs r WHERE {ById}";
+
     public string InsertOverlapped { get; } =
         $"""
             INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, finished_at)

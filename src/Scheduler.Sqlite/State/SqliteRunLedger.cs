@@ -19,6 +19,15 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
         ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
         """;
 
+    // An attempt whose replica died has no end, and neither has the run as long as it is open.
+    private const string Reopen = $"""
+        UPDATE runs SET state = 'waiting', next_attempt_at = NULL,
+          failures = iif({RunRow.IsOpen}, failures, 0), crashes = iif({RunRow.IsOpen}, crashes, 0),
+          finished_at = iif((SELECT a.outcome FROM run_attempts a
+            WHERE a.group_name = @group AND a.run_id = @runId AND a.attempt = runs.attempt) IS NULL, NULL, finished_at)
+        WHERE group_name = @group AND id = @runId AND state IN ('failed', 'dead', 'waiting')
+        """;
+
     public ValueTask<ClaimResult> ClaimAsync(ClaimRequest request, CancellationToken cancellationToken)
     {
         LedgerRules.Check(request);
@@ -57,6 +66,16 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
             cancellationToken
         );
     }
+
+    public ValueTask<RunRecord?> ReopenAsync(string runId, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            connection =>
+            {
+                connection.Execute(Reopen, new { group, runId });
+                return RunQueries.Find(connection, group, runId)?.ToRecord();
+            },
+            cancellationToken
+        );
 
     public ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken) =>
         database.ReadAsync(

@@ -35,10 +35,6 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
         var setting = string.IsNullOrEmpty(options.Type) ? section : $"{section}:Type";
         var type = classes.Find(string.IsNullOrEmpty(options.Type) ? name : options.Type, setting, errors);
         var triggers = Triggers(options, section);
-        if (options.MaxCrashes is < 0 or > 1_000)
-        {
-            errors.Add($"{section}:MaxCrashes is {options.MaxCrashes}; allowed is 0 to 1000.");
-        }
         if (type is null)
         {
             return null;
@@ -48,6 +44,11 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
             Lease = options.Lease,
             OnCrash = options.OnCrash,
             MaxCrashes = options.MaxCrashes,
+            MaxAttempts = options.MaxAttempts,
+            RetryDelay = options.RetryDelay,
+            RetryBackoff = options.RetryBackoff,
+            RetryMaxDelay = options.RetryMaxDelay,
+            RetryJitter = options.RetryJitter,
             OnOverlap = options.OnOverlap,
             CatchUp = options.CatchUp,
             CatchUpWithin = options.CatchUpWithin,

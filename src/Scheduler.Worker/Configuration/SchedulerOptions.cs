@@ -150,6 +150,21 @@ internal sealed class JobOptions
     /// <summary>How many crashes a run survives; 0 to 1,000.</summary>
     public int? MaxCrashes { get; set; }
 
+    /// <summary>How many attempts of a run may fail; 1 to 1,000.</summary>
+    public int? MaxAttempts { get; set; }
+
+    /// <summary>The time from a failure to the next attempt; 0 to 7 days.</summary>
+    public TimeSpan? RetryDelay { get; set; }
+
+    /// <summary>How that time grows: <c>fixed</c> or <c>exponential</c>.</summary>
+    public RetryBackoff? RetryBackoff { get; set; }
+
+    /// <summary>Where it ends to grow; the delay to 7 days.</summary>
+    public TimeSpan? RetryMaxDelay { get; set; }
+
+    /// <summary>By which share of itself it is longer or shorter at random; 0 to 1.</summary>
+    public double? RetryJitter { get; set; }
+
     /// <summary>What becomes of occurrences that come due while one of the same trigger runs: <c>skip</c> or <c>runAfter</c>.</summary>
     public OnOverlap? OnOverlap { get; set; }
 

@@ -164,6 +164,12 @@ internal sealed class StrictBinder(ICollection<string> errors)
         {
             return long.TryParse(text, NumberStyles.AllowLeadingSign, culture, out var number) ? number : null;
         }
+        if (type == typeof(double))
+        {
+            return double.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, culture, out var number)
+                ? number
+                : null;
+        }
         // Enum.TryParse takes numbers too, even undefined ones.
         return type.IsEnum && Array.Find(Enum.GetNames(type), n => n.Equals(text, StringComparison.OrdinalIgnoreCase)) is { } name
             ? Enum.Parse(type, name)
@@ -173,6 +179,7 @@ internal sealed class StrictBinder(ICollection<string> errors)
     private static string Expected(Type type) =>
         type == typeof(TimeSpan) ? "a time such as 00:00:10 ([days.]hours:minutes:seconds)"
         : type == typeof(int) || type == typeof(long) ? "a whole number"
+        : type == typeof(double) ? "a number such as 0.2"
         : type.IsEnum ? "one of " + string.Join(", ", Enum.GetNames(type))
         : "a text";
 

@@ -18,6 +18,7 @@ internal static class OperationsEndpoints
         app.MapPost("/api/jobs/{job}/trigger", TriggerEndpoint.TriggerAsync);
         app.MapGet("/api/runs", RunsAsync);
         app.MapGet("/api/runs/{id}", RunAsync);
+        app.MapPost("/api/runs/{id}/retry", TriggerEndpoint.RetryAsync);
         app.MapGet("/api/locks", LocksAsync);
         app.MapGet("/api/replicas", ReplicasAsync);
     }
@@ -73,12 +74,15 @@ internal static class OperationsEndpoints
         }
         return await state.CallAsync((s, token) => s.Runs.FindAsync(id, token), context.RequestAborted) is { } found
             ? TypedResults.Ok(RunView.From(found.Run, found.Attempts))
-            : TypedResults.Problem(
-                "There is no run with this id in the group; runs are deleted after State:KeepRuns.",
-                statusCode: StatusCodes.Status404NotFound,
-                title: "No such run"
-            );
+            : NoSuchRun();
     }
+
+    public static ProblemHttpResult NoSuchRun() =>
+        TypedResults.Problem(
+            "There is no run with this id in the group; runs are deleted after State:KeepRuns.",
+            statusCode: StatusCodes.Status404NotFound,
+            title: "No such run"
+        );
 
     private static async Task<IResult> LocksAsync(HttpContext context, OperationsReader reader)
     {

@@ -2,12 +2,13 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Scheduler.Jobs;
+using Scheduler.Runs;
 using Scheduler.Worker.Configuration;
 using Scheduler.Worker.Telemetry;
 
 namespace Scheduler.Worker.Operations;
 
-/// <summary><c>POST /api/jobs/{job}/trigger</c>: asks the group for a run.</summary>
+/// <summary><c>POST /api/jobs/{job}/trigger</c> and <c>POST /api/runs/{id}/retry</c>: ask the group for a run.</summary>
 internal static class TriggerEndpoint
 {
     private const string KeyHeader = "Idempotency-Key";
@@ -53,8 +54,7 @@ internal static class TriggerEndpoint
         switch (await requests.RequestAsync(job, data, key, context.RequestAborted))
         {
             case RunRequestAnswer.Accepted { Run: var run }:
-                Log.RunAsked(logger, run.Id, job, context.Connection.RemoteIpAddress?.ToString());
-                return TypedResults.Accepted($"/api/runs/{run.Id}", RunView.From(run));
+                return Accepted(context, run, logger);
             case RunRequestAnswer.UnknownJob { Known: var known }:
                 return Problem(StatusCodes.Status404NotFound, "No such job", $"There is no job '{job}'; near: {Names.Near(job, known)}.");
             case RunRequestAnswer.KeyReused { Run: var first }:
@@ -66,6 +66,31 @@ internal static class TriggerEndpoint
             case var refused:
                 return Problem(StatusCodes.Status422UnprocessableEntity, "Cannot run", ((RunRequestAnswer.Refused)refused).Reason);
         }
+    }
+
+    /// <summary>Answers 202 with a failed or dead run once it is open again.</summary>
+    public static async Task<IResult> RetryAsync(HttpContext context, string id, OperationsReader reader, ILogger<OperationsReader> logger)
+    {
+        if (reader.Requests is not { } requests)
+        {
+            return Problem(StatusCodes.Status409Conflict, "No records", OperationsEndpoints.NoState);
+        }
+        if (new Parameters(context).Errors is { Count: > 0 } errors)
+        {
+            return TypedResults.ValidationProblem(errors, title: "Bad parameters");
+        }
+        return await requests.ReopenAsync(id, context.RequestAborted) switch
+        {
+            RunRequestAnswer.Accepted { Run: var run } => Accepted(context, run, logger),
+            RunRequestAnswer.Refused { Reason: var reason } => Problem(StatusCodes.Status409Conflict, "Cannot run again", reason),
+            _ => OperationsEndpoints.NoSuchRun(),
+        };
+    }
+
+    private static Accepted<RunView> Accepted(HttpContext context, RunRecord run, ILogger logger)
+    {
+        Log.RunAsked(logger, run.Id, run.Job, context.Connection.RemoteIpAddress?.ToString());
+        return TypedResults.Accepted($"/api/runs/{run.Id}", RunView.From(run));
     }
 
     private static string? ReadKey(HttpContext context, Dictionary<string, string[]> errors)

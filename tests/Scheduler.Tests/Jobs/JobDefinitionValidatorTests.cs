@@ -1,6 +1,7 @@
 using System.Globalization;
 using Scheduler.Jobs;
 using Scheduler.Locking;
+using Scheduler.Runs;
 
 namespace Scheduler.Tests.Jobs;
 
@@ -103,6 +104,7 @@ public sealed class JobDefinitionValidatorTests
         Assert.Contains(problems, p => p.Contains("is 'soon', which is no time span", StringComparison.Ordinal));
         Assert.Contains(problems, p => p.Contains("MaxCrashes is 5000; allowed is 0 to 1000", StringComparison.Ordinal));
         Assert.Contains(problems, p => p.Contains("is 'a while', which is no time span", StringComparison.Ordinal));
+        Assert.Contains(problems, p => p.Contains("[SingleInstance(RetryDelay)] of WrongJob is 'later'", StringComparison.Ordinal));
         Assert.Contains(problems, p => p.Contains("CatchUpLimit is 20000; allowed is 1 to 10000", StringComparison.Ordinal));
     }
 
@@ -120,6 +122,29 @@ public sealed class JobDefinitionValidatorTests
     [InlineData(10_001)]
     public void ACatchUpLimitOutsideItsBoundsIsShown(int limit) =>
         Assert.Contains($"CatchUpLimit is {limit}; allowed is 1 to 10000", One(Job<PlainJob>() with { CatchUpLimit = limit }));
+
+    [Theory]
+    [InlineData(0, "00:00:01", "01:00:00", 0.2, "MaxAttempts is 0; allowed is 1 to 1000")]
+    [InlineData(1_001, "00:00:01", "01:00:00", 0.2, "MaxAttempts is 1001; allowed is 1 to 1000")]
+    [InlineData(3, "-00:00:01", "01:00:00", 0.2, "RetryDelay is -00:00:01; allowed is 00:00:00 to 7.00:00:00")]
+    [InlineData(3, "00:00:01", "8.00:00:00", 0.2, "RetryMaxDelay is 8.00:00:00; allowed is 00:00:00 to 7.00:00:00")]
+    [InlineData(3, "02:00:00", "01:00:00", 0.2, "RetryMaxDelay is 01:00:00, less than RetryDelay, 02:00:00")]
+    [InlineData(3, "00:00:01", "01:00:00", 1.5, "RetryJitter is 1.5; allowed is 0 to 1")]
+    [InlineData(3, "00:00:01", "01:00:00", double.NaN, "RetryJitter is NaN; allowed is 0 to 1")]
+    public void ARetryOutsideItsBoundsIsShown(int attempts, string delay, string longest, double jitter, string problem) =>
+        Assert.Contains(
+            problem,
+            One(
+                Job<PlainJob>() with
+                {
+                    MaxAttempts = attempts,
+                    RetryDelay = TimeSpan.Parse(delay, CultureInfo.InvariantCulture),
+                    RetryBackoff = RetryBackoff.Exponential,
+                    RetryMaxDelay = TimeSpan.Parse(longest, CultureInfo.InvariantCulture),
+                    RetryJitter = jitter,
+                }
+            )
+        );
 
     [Fact]
     public void ALeaseOutsideItsBoundsNamesBothValues()

@@ -133,7 +133,14 @@ public sealed class UndecidedJob : IJob
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 }
 
-[SingleInstance(Key = "broken:{", Lease = "soon", MaxCrashes = 5_000, CatchUpWithin = "a while", CatchUpLimit = 20_000)]
+[SingleInstance(
+    Key = "broken:{",
+    Lease = "soon",
+    MaxCrashes = 5_000,
+    CatchUpWithin = "a while",
+    CatchUpLimit = 20_000,
+    RetryDelay = "later"
+)]
 public sealed class WrongJob : IJob
 {
     public ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;

@@ -113,6 +113,30 @@ public sealed class PipelineVerdictTests : PipelineFixture
         Assert.NotNull(completion.NextAttemptAt);
     }
 
+    [Theory]
+    [InlineData(0, RunOutcome.FailedWillRetry, false)]
+    [InlineData(1, RunOutcome.FailedWillRetry, false)]
+    [InlineData(2, RunOutcome.Failed, true)]
+    public async Task A_failure_is_tried_again_until_the_attempts_are_used_up(int before, RunOutcome outcome, bool isLast)
+    {
+        Claims.OnClaim = _ => ValueTask.FromResult<ClaimAnswer>(new ClaimAnswer.Claimed("run", 7, before));
+        var fire = Fire(() => { }) with
+        {
+            Retry = new RetryRule
+            {
+                MaxAttempts = 3,
+                Delay = TimeSpan.FromMinutes(1),
+                Jitter = 0,
+            },
+        };
+
+        await Pipeline.ExecuteAsync(fire, _ => throw new TimeoutException("no"), CancellationToken.None);
+
+        var completion = Assert.Single(Claims.Completions);
+        Assert.Equal((outcome, isLast), (completion.Outcome, completion.IsLastAttempt));
+        Assert.Equal(isLast ? null : completion.Now.AddMinutes(1), completion.NextAttemptAt);
+    }
+
     [Fact]
     public async Task ALostLeaseOfAnotherLockIsAFailureOfTheBody()
     {

@@ -48,6 +48,32 @@ public sealed class TriggerHttpTests(BusyWorker worker) : IClassFixture<BusyWork
     }
 
     [Fact]
+    public async Task A_failed_run_is_run_again_on_request_and_others_are_refused()
+    {
+        var failed = await _app.PostAsync("/api/jobs/fail/trigger");
+        await Eventually.Holds(async () => await StateAsync(failed) == "failed");
+        var done = await _app.PostAsync(Talk);
+        await Eventually.Holds(async () => await StateAsync(done) == "succeeded");
+
+        var again = await _app.PostAsync($"{failed.Location}/retry");
+        var refused = await _app.PostAsync($"{done.Location}/retry");
+        var unknown = await _app.PostAsync("/api/runs/0197f0c0000070008000000000000000/retry");
+        var wrong = await _app.PostAsync($"{failed.Location}/retry?now=yes");
+
+        Assert.Equal((202, failed.Location), (again.Status, again.Location));
+        Assert.Equal("waiting", again.Json.GetProperty("state").GetString());
+        await Eventually.Holds(async () =>
+            (await _app.GetAsync(failed.Location!)).Json is var run
+            && run.GetProperty("attempt").GetInt32() == 2
+            && run.GetProperty("state").GetString() == "failed"
+        );
+        Assert.Equal((409, 404, 400), (refused.Status, unknown.Status, wrong.Status));
+        Assert.Contains("succeeded", refused.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+
+        async Task<string?> StateAsync(Answer run) => (await _app.GetAsync(run.Location!)).Json.GetProperty("state").GetString();
+    }
+
+    [Fact]
     public async Task Data_fill_the_lock_key()
     {
         var answer = await _app.PostAsync(Long, """{"data": {"who": "some one"}}""");
