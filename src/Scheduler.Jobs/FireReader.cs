@@ -17,6 +17,7 @@ internal sealed class FireReader(
     StateGuard? state,
     ReplicaOrder order,
     StandBy? standBy,
+    PausedJobs paused,
     LeaseOptions leases,
     TimeProvider time,
     ILogger<FireReader> logger
@@ -61,6 +62,14 @@ internal sealed class FireReader(
             return (await ManualAsync(context, policy, lockKey, cancellationToken), null);
         }
         var occurrence = new Occurrence(policy.Job, QuartzNames.TriggerName(context.Trigger), QuartzNames.Scheduled(context));
+        if (state is not null && !paused.IsKnown)
+        {
+            return (null, "it is not known yet what is paused");
+        }
+        if (paused.Covers(policy.Job, occurrence.ScheduledAt))
+        {
+            return (null, "the job is paused");
+        }
         var late = time.GetUtcNow() - occurrence.ScheduledAt;
         if (late > (state is null ? leases.LongestLease : LatestFire))
         {

@@ -18,6 +18,19 @@ internal sealed class JobCatalog(IReadOnlyList<JobDefinition> definitions)
     /// <summary>All jobs that are known so far.</summary>
     public IReadOnlyCollection<JobPolicy> All => [.. _byName.Values];
 
+    /// <summary>Their names, in order.</summary>
+    public IReadOnlyList<string> Names => [.. _byName.Keys.Order(StringComparer.Ordinal)];
+
+    /// <summary>The policy of a job by name, also of one that came to Quartz after the start and has not fired here yet.</summary>
+    public async ValueTask<JobPolicy?> FindAsync(IScheduler scheduler, string job, CancellationToken cancellationToken)
+    {
+        if (Find(job) is null)
+        {
+            await LearnAsync(scheduler, cancellationToken);
+        }
+        return Find(job);
+    }
+
     /// <summary>Learns the jobs that Quartz got since; one whose attribute cannot be used stays unknown.</summary>
     public async ValueTask LearnAsync(IScheduler scheduler, CancellationToken cancellationToken)
     {

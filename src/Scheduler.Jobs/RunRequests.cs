@@ -21,6 +21,10 @@ public abstract record RunRequestAnswer
     /// <param name="Reason">Why, and what helps.</param>
     public sealed record Refused(string Reason) : RunRequestAnswer;
 
+    /// <summary>The job is paused; nothing was recorded.</summary>
+    /// <param name="Pause">The pause that lasts.</param>
+    public sealed record Paused(JobPause Pause) : RunRequestAnswer;
+
     /// <summary>There is no run with that id.</summary>
     public sealed record UnknownRun : RunRequestAnswer;
 
@@ -41,11 +45,18 @@ public sealed class RunRequests
     private readonly StateGuard _state;
     private readonly JobCatalog _jobs;
     private readonly ISchedulerFactory _schedulers;
+    private readonly PausedJobs _paused;
     private readonly GroupLoops _loops;
     private readonly TimeProvider _time;
 
-    internal RunRequests(StateGuard state, JobCatalog jobs, ISchedulerFactory schedulers, GroupLoops loops, TimeProvider time) =>
-        (_state, _jobs, _schedulers, _loops, _time) = (state, jobs, schedulers, loops, time);
+    internal RunRequests(
+        StateGuard state,
+        JobCatalog jobs,
+        ISchedulerFactory schedulers,
+        PausedJobs paused,
+        GroupLoops loops,
+        TimeProvider time
+    ) => (_state, _jobs, _schedulers, _paused, _loops, _time) = (state, jobs, schedulers, paused, loops, time);
 
     /// <summary>Asks for a run.</summary>
     /// <param name="job">The job's name.</param>
@@ -70,14 +81,12 @@ public sealed class RunRequests
             );
         }
         var scheduler = await _schedulers.GetScheduler(cancellationToken);
-        if (_jobs.Find(job) is null)
+        if (
+            await _jobs.FindAsync(scheduler, job, cancellationToken) is not { } policy
+            || await scheduler.GetJobDetail(policy.Key, cancellationToken) is not { } detail
+        )
         {
-            // It may have come to Quartz after the start and not have fired here yet.
-            await _jobs.LearnAsync(scheduler, cancellationToken);
-        }
-        if (_jobs.Find(job) is not { } policy || await scheduler.GetJobDetail(policy.Key, cancellationToken) is not { } detail)
-        {
-            return new RunRequestAnswer.UnknownJob([.. _jobs.All.Select(p => p.Job).Order(StringComparer.Ordinal)]);
+            return new RunRequestAnswer.UnknownJob(_jobs.Names);
         }
         if (!policy.IsSingleInstance)
         {
@@ -107,6 +116,11 @@ public sealed class RunRequests
         catch (JobExecutionException e)
         {
             return new RunRequestAnswer.Refused(e.Message);
+        }
+        await _paused.RefreshAsync(_state, cancellationToken);
+        if (_paused.Find(job) is { } pause)
+        {
+            return new RunRequestAnswer.Paused(pause);
         }
         var run = await _state.CallAsync((s, token) => s.Runs.RequestAsync(row, token), cancellationToken);
         if (run.Data != row.Data)

@@ -96,20 +96,30 @@ public static class SingleInstanceQuartzExtensions
             p.GetRequiredService<StateHolder>().Guard,
             p.GetRequiredService<ReplicaOrder>(),
             p.GetService<StandBy>(),
+            p.GetRequiredService<PausedJobs>(),
             options.Leases,
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<FireReader>>()
         ));
         services.AddSingleton<RunLauncher>();
         services.AddSingleton<ReplicaOrder>();
+        services.AddSingleton<PausedJobs>();
         if (builder.State is not null)
         {
             services.AddSingleton(p => new RunRequests(
                 p.GetRequiredService<StateGuard>(),
                 p.GetRequiredService<JobCatalog>(),
                 p.GetRequiredService<ISchedulerFactory>(),
+                p.GetRequiredService<PausedJobs>(),
                 p.GetRequiredService<GroupLoops>(),
                 p.GetRequiredService<TimeProvider>()
+            ));
+            services.AddSingleton(p => new PauseRequests(
+                p.GetRequiredService<StateGuard>(),
+                p.GetRequiredService<JobCatalog>(),
+                p.GetRequiredService<ISchedulerFactory>(),
+                p.GetRequiredService<PausedJobs>(),
+                p.GetRequiredService<GroupLoops>()
             ));
             services.AddSingleton(p => new StandBy(
                 p.GetRequiredService<StateGuard>(),
@@ -245,6 +255,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<RunPipeline>(),
             services.GetRequiredService<RunLauncher>(),
             jobs,
+            services.GetRequiredService<PausedJobs>(),
             time,
             options.MaxClockOffset,
             services.GetRequiredService<ILogger<Reconciler>>()
@@ -255,6 +266,7 @@ public static class SingleInstanceQuartzExtensions
             jobs,
             services.GetRequiredService<ReplicaStatus>(),
             services.GetRequiredService<ReplicaOrder>(),
+            services.GetRequiredService<PausedJobs>(),
             options,
             time,
             services.GetRequiredService<ILogger<Heartbeat>>()

@@ -88,6 +88,21 @@ public interface IRunLedger
     /// <returns>What is known of each, in the same order.</returns>
     ValueTask<IReadOnlyList<RecordedRange>> OccurrencesAsync(IReadOnlyList<OccurrenceRange> ranges, CancellationToken cancellationToken);
 
+    /// <summary>Records that an occurrence waits for its key, which is held for something else (state waiting); one that has a row already
+    /// stays as it is.</summary>
+    /// <param name="occurrence">The occurrence.</param>
+    /// <param name="lockKey">The key that its attempts lock.</param>
+    /// <param name="data">Job data as a JSON object of strings, at most 64 KiB.</param>
+    /// <param name="now">The writer's wall clock.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    ValueTask RecordWaitingAsync(
+        Occurrence occurrence,
+        LockKey lockKey,
+        string? data,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    );
+
     /// <summary>Records occurrences as overlapped; those that have a row already stay as they are.</summary>
     ValueTask RecordOverlappedAsync(
         IReadOnlyList<Occurrence> occurrences,

@@ -87,7 +87,11 @@ public sealed record MemberRecord
 /// <param name="Items">The members.</param>
 /// <param name="Now">The clock of State when it answered, by which all members measure; where State has no clock of its own, this
 /// replica's.</param>
-public sealed record MemberList(IReadOnlyList<MemberRecord> Items, DateTimeOffset Now);
+public sealed record MemberList(IReadOnlyList<MemberRecord> Items, DateTimeOffset Now)
+{
+    /// <summary>The pauses of jobs that may still matter; they come with this list because every replica asks for it.</summary>
+    public IReadOnlyList<JobPause> Pauses { get; init; } = [];
+}
 
 /// <summary>The replicas of the group. Thread-safe.</summary>
 public interface IMemberRegistry
@@ -131,6 +135,9 @@ public interface IState : IAsyncDisposable
 
     /// <summary>The members.</summary>
     IMemberRegistry Members { get; }
+
+    /// <summary>The pauses of jobs.</summary>
+    IJobPauses Pauses { get; }
 
     /// <summary>The notes on the lock store.</summary>
     ILockStoreNotes LockStore { get; }

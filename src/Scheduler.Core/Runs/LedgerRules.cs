@@ -128,7 +128,8 @@ internal static class LedgerRules
 
     private static DateTimeOffset Whole(DateTimeOffset time) => DateTimeOffset.FromUnixTimeMilliseconds(time.ToUnixTimeMilliseconds());
 
-    private static void CheckData(string? data)
+    /// <summary>Refuses job data that no ledger can keep.</summary>
+    public static void CheckData(string? data)
     {
         if (data is not null && Encoding.UTF8.GetByteCount(data) is > MaxDataBytes and var bytes)
         {

@@ -12,6 +12,7 @@ internal sealed class Heartbeat(
     JobCatalog jobs,
     ReplicaStatus status,
     ReplicaOrder order,
+    PausedJobs paused,
     SingleInstanceOptions options,
     TimeProvider time,
     ILogger<Heartbeat> logger
@@ -38,6 +39,7 @@ internal sealed class Heartbeat(
                     var members = await state.CallAsync((s, t) => s.Members.ListAsync(MemberWatch.Horizon, t), cancellationToken);
                     _members.Observe(members.Items);
                     order.Observe(members, asked);
+                    paused.Observe(members);
                     told = false;
                 }
 #pragma warning disable CA1031 // A heartbeat that ended for one failure would make a living replica look dead.

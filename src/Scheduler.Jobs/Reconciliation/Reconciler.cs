@@ -43,6 +43,7 @@ internal sealed class Reconciler : IDisposable
         RunPipeline pipeline,
         RunLauncher launcher,
         JobCatalog jobs,
+        PausedJobs paused,
         TimeProvider time,
         TimeSpan maxClockOffset,
         ILogger<Reconciler> logger
@@ -50,7 +51,7 @@ internal sealed class Reconciler : IDisposable
     {
         (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
         (_maxClockOffset, _logger) = (maxClockOffset, logger);
-        _settler = new Settler(state, time, logger);
+        _settler = new Settler(state, paused, time, logger);
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
         // On one host a dead process's leases are free at once, without anything that could tell; elsewhere expiry is known ahead.
@@ -196,6 +197,7 @@ internal sealed class Reconciler : IDisposable
             {
                 // A grant that is over may be shown until somebody sweeps it.
                 next = TimeSpan.FromTicks(Math.Clamp((held.Remaining + AfterExpiry).Ticks, AfterExpiry.Ticks, next.Ticks));
+                await RecordWaitingAsync(byKey, held.Purpose, cancellationToken);
                 continue;
             }
             var launch = byKey.MinBy(c => c.Occurrence.ScheduledAt)!;
@@ -207,10 +209,32 @@ internal sealed class Reconciler : IDisposable
         return next;
     }
 
+    // What finds its key held for something else than its own trigger is not missed, however long that takes. One of each trigger waits;
+    // what comes due behind it goes by the policies.
+    private async ValueTask RecordWaitingAsync(IEnumerable<Launch> sameKey, string purpose, CancellationToken cancellationToken)
+    {
+        foreach (var ofTrigger in sameKey.GroupBy(c => (c.Occurrence.Job, c.Occurrence.Trigger)))
+        {
+            if (
+                ofTrigger.Any(c => c.RunId is not null) || purpose.StartsWith(ofTrigger.First().Occurrence.Prefix, StringComparison.Ordinal)
+            )
+            {
+                continue;
+            }
+            var (occurrence, key, _, data, _, _) = ofTrigger.MinBy(c => c.Occurrence.ScheduledAt)!;
+            await _state.CallAsync(
+                (s, token) => s.Runs.RecordWaitingAsync(occurrence, key, data, _time.GetUtcNow(), token),
+                cancellationToken
+            );
+            JobLog.Waits(_logger, occurrence, key, purpose);
+        }
+    }
+
     private static string Why(RunRecord run) =>
         run.State switch
         {
             RunState.Waiting when run.Attempt > 0 => $"attempt {run.Attempt} on {run.Replica} failed",
+            RunState.Waiting when run.IsScheduled => "its key was held when it was due",
             RunState.Waiting => "it was asked for",
             RunState.Interrupted => $"attempt {run.Attempt} on {run.Replica} was interrupted",
             RunState.Orphaned => "no replica had its job",

@@ -24,6 +24,7 @@ internal sealed record Settlement(
     /// <param name="onOverlap">What becomes of those that came due while another ran.</param>
     /// <param name="rule">Which of the missing ones are run.</param>
     /// <param name="now">The time by which they are late.</param>
+    /// <param name="isPaused">Which of them came due while the job was paused: those without a row are nothing.</param>
     /// <remarks>
     /// An occurrence without a row came to nothing either because the one before it of the same trigger still ran (overlapped), or
     /// because nobody was there to fire it (missing). "The one before it" is the last that ran: with missing ones in between, which
@@ -38,7 +39,8 @@ internal sealed record Settlement(
         DateTimeOffset? next,
         OnOverlap onOverlap,
         CatchUpRule rule,
-        DateTimeOffset now
+        DateTimeOffset now,
+        Func<DateTimeOffset, bool>? isPaused = null
     )
     {
         var byTime = rows.ToDictionary(r => r.Run.ScheduledAt);
@@ -46,7 +48,7 @@ internal sealed record Settlement(
         var (after, missing) = (new List<int>(), new List<int>());
         var last = before;
         var gap = false;
-        var judged = 0;
+        var (judged, newest) = (0, -1);
         for (var i = 0; i < due.Count; i++)
         {
             var time = due[i];
@@ -56,6 +58,11 @@ internal sealed record Settlement(
                 {
                     (last, gap) = (row, false);
                 }
+            }
+            else if (isPaused?.Invoke(time) == true)
+            {
+                judged++;
+                continue;
             }
             else if (!gap && last is not null && Runs(last, time))
             {
@@ -80,8 +87,9 @@ internal sealed record Settlement(
                 gap = true;
             }
             judged++;
+            newest = i;
         }
-        var run = missing.Where(i => rule.Runs(now - due[i], Period(due, i, next), i == judged - 1)).ToList();
+        var run = missing.Where(i => rule.Runs(now - due[i], Period(due, i, next), i == newest)).ToList();
         var settled = after.Concat(run).Append(judged).Min();
         return new Settlement(
             settled > 0 ? due[settled - 1] : null,

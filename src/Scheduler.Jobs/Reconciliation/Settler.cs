@@ -8,7 +8,7 @@ namespace Scheduler.Jobs.Reconciliation;
 /// Looks at what schedules were due to fire since the bound up to which everything has a row, records what was overlapped, and names
 /// what has to be run. Asks State for many schedules at once. Used by the reconciler's loop alone.
 /// </summary>
-internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logger)
+internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider time, ILogger logger)
 {
     // One call has the time limit of a call, and its answer is in memory at once.
     private const int Together = 250;
@@ -61,9 +61,11 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
         {
             try
             {
-                if (schedule.Due(until, schedule.Policy.CatchUp.Limit) is { Due: { Count: > 0 } due, LeftOut: var leftOut })
+                var certain = paused.CertainUntil(schedule.Policy.Job);
+                var end = certain < until ? certain : until;
+                if (schedule.Due(end, schedule.Policy.CatchUp.Limit) is { Due: { Count: > 0 } due, LeftOut: var leftOut })
                 {
-                    looks.Add(new Look(schedule, due, leftOut, until));
+                    looks.Add(new Look(schedule, due, leftOut, end));
                 }
             }
             catch (Exception e) when (IsOfOneSchedule(e))
@@ -88,11 +90,12 @@ internal sealed class Settler(StateGuard state, TimeProvider time, ILogger logge
             var schedule = look.Schedule;
             try
             {
-                var rule = schedule.Policy.CatchUp;
+                var policy = schedule.Policy;
                 var next = schedule.Schedule.Next(look.Due[^1]);
-                var onOverlap = schedule.Policy.OnOverlap;
-                var settlement = Settlement.Of(look.Due, range.Rows, range.Before, next, onOverlap, rule, time.GetUtcNow());
-                Tell(look, rule, settlement);
+                var now = time.GetUtcNow();
+                var settlement = Settlement.Of(look.Due, range.Rows, range.Before, next, policy.OnOverlap, policy.CatchUp, now, IsPaused);
+                Tell(look, policy.CatchUp, settlement);
+                bool IsPaused(DateTimeOffset due) => paused.Covers(policy.Job, due);
                 missing.AddRange(await RecordAsync(schedule, settlement, cancellationToken));
                 if (settlement.SettledUntil is { } bound && schedule.Settle(bound))
                 {

@@ -54,6 +54,9 @@ internal static partial class JobLog
     )]
     public static partial void Overlapped(ILogger logger, string job, string trigger, int count);
 
+    [LoggerMessage(3020, LogLevel.Information, "{Occurrence} waits: '{Key}' is held for {Purpose}")]
+    public static partial void Waits(ILogger logger, Runs.Occurrence occurrence, Locking.LockKey key, string purpose);
+
     [LoggerMessage(3006, LogLevel.Warning, "The reconciler waits: {Reason}")]
     public static partial void ReconcilerWaits(ILogger logger, string reason);
 

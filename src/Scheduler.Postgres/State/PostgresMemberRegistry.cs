@@ -21,8 +21,11 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
     private string Select =>
         $"""
             SELECT id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status,
-              greatest(c.now - beat_at, interval '0'), c.now
-            FROM (SELECT clock_timestamp() AS now) c LEFT JOIN {_table} ON group_name = $1 ORDER BY id
+              greatest(c.now - beat_at, interval '0'), c.now, c.pauses
+            FROM (
+              SELECT clock_timestamp() AS now, (SELECT json_agg(json_build_array(p.job, p.since, p.until))::text
+                FROM {database.Place.Quoted}.job_pauses p WHERE p.group_name = $1) AS pauses) c
+            LEFT JOIN {_table} ON group_name = $1 ORDER BY id
             """;
 
     public ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken)
@@ -53,15 +56,20 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
 
     public async ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
     {
-        var (members, now) = await database.CallAsync(
+        var (members, now, pauses) = await database.CallAsync(
             batch => batch.Add(Select).Text(group),
             static async reader =>
             {
                 var rows = new List<MemberRecord>();
                 var clock = default(DateTimeOffset);
+                IReadOnlyList<JobPause> paused = [];
                 while (await reader.ReadAsync())
                 {
-                    clock = Times.From(reader.GetDateTime(9));
+                    if (clock == default)
+                    {
+                        clock = Times.From(reader.GetDateTime(9));
+                        paused = reader.IsDBNull(10) ? [] : PostgresJobPauses.Read(reader.GetString(10));
+                    }
                     // One row without a member in an empty group.
                     if (await reader.IsDBNullAsync(0))
                     {
@@ -82,7 +90,7 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                         }
                     );
                 }
-                return (rows, clock);
+                return (rows, clock, paused);
             },
             cancellationToken
         );
@@ -97,6 +105,6 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                 cancellationToken
             );
         }
-        return new MemberList([.. members.Where(member => member.Age < maxAge)], now);
+        return new MemberList([.. members.Where(member => member.Age < maxAge)], now) { Pauses = pauses };
     }
 }

@@ -180,6 +180,34 @@ internal sealed class PostgresRunLedger : IRunLedger
         );
     }
 
+    public ValueTask RecordWaitingAsync(
+        Occurrence occurrence,
+        LockKey lockKey,
+        string? data,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        LedgerRules.CheckData(data);
+        var id = LedgerRules.NewId(now);
+        return _database.WriteAsync(
+            batch =>
+            {
+                batch.Add(_queries.Durable);
+                batch
+                    .Add(_queries.InsertWaiting)
+                    .Text(_group)
+                    .Id(id)
+                    .Text(occurrence.Job)
+                    .Text(occurrence.Trigger)
+                    .Time(occurrence.ScheduledAt)
+                    .Text(lockKey.Value)
+                    .Text(data);
+            },
+            cancellationToken
+        );
+    }
+
     public async ValueTask RecordOverlappedAsync(
         IReadOnlyList<Occurrence> occurrences,
         LockKey lockKey,
@@ -226,6 +254,7 @@ internal sealed class PostgresRunLedger : IRunLedger
             {
                 batch.Add(_queries.PruneFences).Text(_group).Time(finishedBefore - FencesStay).Number(limit);
                 batch.Add(_queries.PruneOpenRuns).Text(_group);
+                batch.Add(_queries.PrunePauses).Text(_group).Time(finishedBefore);
                 batch.Add(_queries.PruneRuns).Text(_group).Time(finishedBefore).Number(limit);
             },
             static async reader =>

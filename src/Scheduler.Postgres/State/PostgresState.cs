@@ -38,6 +38,7 @@ public sealed class PostgresState : IState
         Runs = new PostgresRunLedger(_database, context.Group);
         Schedules = new PostgresScheduleLedger(_database, context.Group);
         Members = new PostgresMemberRegistry(_database, context.Group);
+        Pauses = new PostgresJobPauses(_database, context.Group);
         LockStore = new PostgresLockStoreNotes(_database, context.Group);
     }
 
@@ -58,6 +59,9 @@ public sealed class PostgresState : IState
 
     /// <inheritdoc/>
     public IMemberRegistry Members { get; }
+
+    /// <inheritdoc/>
+    public IJobPauses Pauses { get; }
 
     /// <inheritdoc/>
     public ILockStoreNotes LockStore { get; }

@@ -62,6 +62,13 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>A run alone.</summary>
     public string FindRun { get; } = $"SELECT {Columns} FROM {place.Quoted}.runs r WHERE {ById}";
 
+    public string InsertWaiting { get; } =
+        $"""
+            INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt)
+            VALUES ($1, $2, $3, $4, 'scheduled', $5, $6, $7, 'waiting', 0)
+            ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
+            """;
+
     public string InsertOverlapped { get; } =
         $"""
             INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, finished_at)
@@ -157,6 +164,15 @@ internal sealed class RunQueries(StatePlace place)
                 WHERE o.group_name = f.group_name AND r.lock_key = f.resource)
               LIMIT $3 FOR UPDATE OF f SKIP LOCKED) old
             WHERE d.group_name = old.group_name AND d.resource = old.resource
+            """;
+
+    /// <summary>Deletes pauses that ended; one is needed until every schedule of its job is settled beyond it.</summary>
+    public string PrunePauses { get; } =
+        $"""
+            DELETE FROM {place.Quoted}.job_pauses p WHERE p.group_name = $1 AND p.until < $2 AND NOT EXISTS (
+              SELECT 1 FROM {place.Quoted}.schedules s WHERE s.group_name = $1 AND s.job = p.job AND s.settled_until < p.until
+                AND NOT EXISTS (SELECT 1 FROM {place.Quoted}.schedules n WHERE n.group_name = $1 AND n.job = s.job
+                  AND n.trigger_name = s.trigger_name AND (n.since, n.seq) > (s.since, s.seq)))
             """;
 
     /// <summary>A page of runs, newest first; $1 is the group, the last parameter the number of rows.</summary>

@@ -63,7 +63,12 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
 
     public async ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
     {
-        var rows = await database.ReadAsync(connection => connection.Query<Row>(Select, new { group }).AsList(), cancellationToken);
+        // Before the reading: what it says of pauses holds at this time.
+        var wall = time.GetUtcNow();
+        var (rows, pauses) = await database.ReadAsync(
+            connection => (connection.Query<Row>(Select, new { group }).AsList(), SqliteJobPauses.List(connection, group)),
+            cancellationToken
+        );
         var now = Clock;
         var oldest = now - (long)Keep.TotalMilliseconds;
         if (rows.Exists(row => row.BootId != BootId || row.BeatAt < oldest))
@@ -84,8 +89,11 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
         }
         return new MemberList(
             [.. rows.Where(row => row.BootId == BootId).Select(row => row.ToRecord(now)).Where(member => member.Age < maxAge)],
-            time.GetUtcNow()
-        );
+            wall
+        )
+        {
+            Pauses = pauses,
+        };
     }
 
     private sealed class Row

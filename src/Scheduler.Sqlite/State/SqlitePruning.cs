@@ -41,6 +41,7 @@ internal static class SqlitePruning
             limit,
         };
         connection.Execute(PruneFences, values);
+        SqliteJobPauses.Prune(connection, group, finishedBefore);
         return connection.Execute(PruneRuns, values);
     }
 }

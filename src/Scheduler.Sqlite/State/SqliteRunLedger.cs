@@ -13,6 +13,12 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
         ON CONFLICT (group_name, job, request_key) WHERE request_key IS NOT NULL DO NOTHING
         """;
 
+    private const string InsertWaiting = """
+        INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, created_at)
+        VALUES (@group, @id, @job, @trigger, 'scheduled', @at, @lockKey, @data, 'waiting', 0, @now)
+        ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
+        """;
+
     private const string InsertOverlapped = """
         INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, finished_at, created_at)
         VALUES (@group, @id, @job, @trigger, 'scheduled', @at, @lockKey, 'overlapped', 0, @now, @now)
@@ -149,6 +155,29 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
             connection => [.. ranges.Select(range => RunQueries.Range(connection, group, range))],
             cancellationToken
         );
+    }
+
+    public async ValueTask RecordWaitingAsync(
+        Occurrence occurrence,
+        LockKey lockKey,
+        string? data,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        LedgerRules.CheckData(data);
+        var values = new
+        {
+            group,
+            id = RunQueries.NewId(now),
+            job = occurrence.Job,
+            trigger = occurrence.Trigger,
+            at = Times.Of(occurrence.ScheduledAt),
+            lockKey = lockKey.Value,
+            data,
+            now = Times.Of(now),
+        };
+        await database.WriteAsync(connection => connection.Execute(InsertWaiting, values), cancellationToken);
     }
 
     public async ValueTask RecordOverlappedAsync(

@@ -36,6 +36,7 @@ public sealed class SqliteState : IState
         Runs = new SqliteRunLedger(_database, context.Group);
         Schedules = new SqliteScheduleLedger(_database, context.Group);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
+        Pauses = new SqliteJobPauses(_database, context.Group, context.Time);
         LockStore = new SqliteLockStoreNotes(_database, context.Group);
     }
 
@@ -53,6 +54,9 @@ public sealed class SqliteState : IState
 
     /// <inheritdoc/>
     public IMemberRegistry Members { get; }
+
+    /// <inheritdoc/>
+    public IJobPauses Pauses { get; }
 
     /// <inheritdoc/>
     public ILockStoreNotes LockStore { get; }

@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Scheduler.Jobs;
 using Scheduler.Runs;
+using Scheduler.Worker.Configuration;
 using Scheduler.Worker.Hosting;
 
 namespace Scheduler.Worker.Operations;
@@ -16,6 +17,8 @@ internal static class OperationsEndpoints
         app.MapGet("/health/ready", Ready);
         app.MapGet("/api/jobs", JobsAsync);
         app.MapPost("/api/jobs/{job}/trigger", TriggerEndpoint.TriggerAsync);
+        app.MapPost("/api/jobs/{job}/pause", PauseEndpoints.PauseAsync);
+        app.MapPost("/api/jobs/{job}/resume", PauseEndpoints.ResumeAsync);
         app.MapGet("/api/runs", RunsAsync);
         app.MapGet("/api/runs/{id}", RunAsync);
         app.MapPost("/api/runs/{id}/retry", TriggerEndpoint.RetryAsync);
@@ -76,6 +79,13 @@ internal static class OperationsEndpoints
             ? TypedResults.Ok(RunView.From(found.Run, found.Attempts))
             : NoSuchRun();
     }
+
+    public static ProblemHttpResult NoSuchJob(string job, IReadOnlyList<string> known) =>
+        TypedResults.Problem(
+            $"There is no job '{job}'; near: {Names.Near(job, known)}.",
+            statusCode: StatusCodes.Status404NotFound,
+            title: "No such job"
+        );
 
     public static ProblemHttpResult NoSuchRun() =>
         TypedResults.Problem(

@@ -27,6 +27,9 @@ internal sealed class OperationsReader(
     /// <summary>Asks for runs, or <see langword="null"/> with <c>State:Backend</c> none.</summary>
     public RunRequests? Requests { get; } = services.GetService<RunRequests>();
 
+    /// <summary>Pauses and resumes jobs, or <see langword="null"/> with <c>State:Backend</c> none.</summary>
+    public PauseRequests? Pauses { get; } = services.GetService<PauseRequests>();
+
     public async Task<ListView<JobView>> JobsAsync(CancellationToken cancellationToken)
     {
         var views = new List<JobView>(jobs.Count);
@@ -109,6 +112,7 @@ internal sealed class OperationsReader(
             single is null ? null : job.Level ?? single.Level,
             triggers,
             triggers.Min(t => t.NextFireAt),
+            Pauses?.Find(job.Name)?.Since,
             last is null ? null : new LastRunView(last.Id, last.State, last.ScheduledAt, last.FinishedAt),
             away
         );

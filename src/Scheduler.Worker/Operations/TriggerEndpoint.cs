@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Scheduler.Jobs;
 using Scheduler.Runs;
-using Scheduler.Worker.Configuration;
 using Scheduler.Worker.Telemetry;
 
 namespace Scheduler.Worker.Operations;
@@ -56,7 +55,13 @@ internal static class TriggerEndpoint
             case RunRequestAnswer.Accepted { Run: var run }:
                 return Accepted(context, run, logger);
             case RunRequestAnswer.UnknownJob { Known: var known }:
-                return Problem(StatusCodes.Status404NotFound, "No such job", $"There is no job '{job}'; near: {Names.Near(job, known)}.");
+                return OperationsEndpoints.NoSuchJob(job, known);
+            case RunRequestAnswer.Paused { Pause: var pause }:
+                return Problem(
+                    StatusCodes.Status409Conflict,
+                    "Paused",
+                    $"Job '{job}' is paused since {pause.Since:O}; POST /api/jobs/{job}/resume ends that."
+                );
             case RunRequestAnswer.KeyReused { Run: var first }:
                 return Problem(
                     StatusCodes.Status422UnprocessableEntity,

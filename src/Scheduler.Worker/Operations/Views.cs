@@ -15,6 +15,10 @@ internal sealed record TriggerView(string Name, string? Cron, string? TimeZone, 
 /// <summary>The newest run of a job.</summary>
 internal sealed record LastRunView(string Id, RunState State, DateTimeOffset ScheduledAt, DateTimeOffset? FinishedAt);
 
+/// <summary>A change of a pause. <paramref name="Since"/> and <paramref name="Until"/> are of the pause that lasts or has ended, by State's
+/// clock; null when a job was resumed that was not paused.</summary>
+internal sealed record PauseView(string Job, bool Paused, DateTimeOffset? Since, DateTimeOffset? Until);
+
 /// <summary>A job as this replica has it. <paramref name="LastRunUnknown"/> says why there is no last run when State did not
 /// answer.</summary>
 internal sealed record JobView(
@@ -26,6 +30,7 @@ internal sealed record JobView(
     Level? Level,
     IReadOnlyList<TriggerView> Triggers,
     DateTimeOffset? NextFireAt,
+    DateTimeOffset? PausedSince,
     LastRunView? LastRun,
     string? LastRunUnknown
 );

@@ -24,6 +24,9 @@ internal static partial class Log
     [LoggerMessage(4009, LogLevel.Information, "Run {RunId} of job {Job} was asked for by {Client}")]
     public static partial void RunAsked(ILogger logger, string runId, string job, string? client);
 
+    [LoggerMessage(4010, LogLevel.Information, "Job '{Job}' was {Change} on request from {Client}")]
+    public static partial void PauseChanged(ILogger logger, string job, string change, string? client);
+
     [LoggerMessage(4008, LogLevel.Information, "Replica {ReplicaName} has stopped")]
     public static partial void Stopped(ILogger logger, string replicaName);
 }

@@ -49,6 +49,27 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task An_occurrence_that_waits_for_its_key_is_open_and_recorded_once()
+    {
+        await _state.Runs.RecordWaitingAsync(At(0), Key, """{"a":"b"}""", Noon, Cancel);
+        await _state.Runs.RecordWaitingAsync(At(0), Key, null, Noon, Cancel);
+        var waiting = Assert.Single(await _state.Runs.OpenRunsAsync(10, Cancel));
+        Assert.Equal(
+            (RunState.Waiting, 0, true, At(0).ScheduledAt),
+            (waiting.State, waiting.Attempt, waiting.IsScheduled, waiting.ScheduledAt)
+        );
+        Assert.Equal("""{"a":"b"}""", waiting.Data);
+        Assert.Equal(waiting.Id, Assert.IsType<ClaimResult.Recorded>(await _state.Runs.ClaimAsync(Claim(At(0), 5), Cancel)).Run.Id);
+
+        var run = await ClaimedAsync(Again(waiting.Id, 6));
+        Assert.Equal((1, 0), (run.Attempt, run.Crashes));
+        await CompleteAsync(End(run, RunOutcome.Succeeded));
+        await _state.Runs.RecordWaitingAsync(At(0), Key, null, Noon, Cancel);
+        Assert.Empty(await _state.Runs.OpenRunsAsync(10, Cancel));
+        Assert.Single((await _state.Runs.FindAsync(run.Id, Cancel))!.Attempts);
+    }
+
+    [Fact]
     public async Task Only_what_failed_or_waits_is_opened()
     {
         var done = await ClaimedAsync(Claim(At(0), 5));

@@ -20,6 +20,8 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
 
     public IMemberRegistry Members => Reach(inner.Members);
 
+    public IJobPauses Pauses => Reach(inner.Pauses);
+
     public ILockStoreNotes LockStore => Reach(inner.LockStore);
 
     public ValueTask OpenAsync(CancellationToken cancellationToken)

@@ -210,6 +210,38 @@ public sealed class SettlementTests
     }
 
     [Fact]
+    public void What_came_due_in_a_pause_is_nothing_and_the_missed_one_before_it_is_the_newest()
+    {
+        var rule = new CatchUpRule(CatchUp.Latest, TimeSpan.FromDays(1), CatchUpRule.DefaultLimit);
+
+        var result = Settlement.Of(Due(100, 200, 300, 400), [], null, At(500), OnOverlap.Skip, rule, At(450), t => t > At(200));
+        var then = Settlement.Of(Due(100, 200, 300, 400), [Row(200)], null, At(500), OnOverlap.Skip, rule, At(450), t => t > At(200));
+
+        Assert.Equal(("200", "100", At(100)), (Text(result.Missing), Text(result.LeftOut), result.SettledUntil));
+        Assert.Equal(("", "100", At(400)), (Text(then.Missing), Text(then.LeftOut), then.SettledUntil));
+    }
+
+    [Fact]
+    public void A_run_that_lasts_through_a_pause_overlaps_what_comes_due_behind_it()
+    {
+        var rule = new CatchUpRule(CatchUp.All, null, CatchUpRule.DefaultLimit);
+        RecordedOccurrence[] rows = [Row(100, from: 100, to: 410)];
+
+        var result = Settlement.Of(
+            Due(100, 200, 300, 400),
+            rows,
+            null,
+            At(500),
+            OnOverlap.Skip,
+            rule,
+            At(450),
+            t => t > At(150) && t < At(350)
+        );
+
+        Assert.Equal(("400", "", At(400)), (Text(result.Overlapped), Text(result.Missing), result.SettledUntil));
+    }
+
+    [Fact]
     public void EveryDueOccurrenceEndsInExactlyOneWayAndSettlingGoesForwardOnly() =>
         Prop.ForAll(
                 Arb.From(Gen.ListOf(Histories)),

@@ -117,6 +117,8 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public IMemberRegistry Members => throw new NotSupportedException();
 
+        public IJobPauses Pauses => throw new NotSupportedException();
+
         public ILockStoreNotes LockStore => throw new NotSupportedException();
 
         public async ValueTask OpenAsync(CancellationToken cancellationToken) => await OnOpen();

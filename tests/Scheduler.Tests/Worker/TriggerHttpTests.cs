@@ -74,6 +74,43 @@ public sealed class TriggerHttpTests(BusyWorker worker) : IClassFixture<BusyWork
     }
 
     [Fact]
+    public async Task A_job_is_paused_shown_refused_and_resumed()
+    {
+        var paused = await _app.PostAsync("/api/jobs/fail/pause");
+        var twice = await _app.PostAsync("/api/jobs/fail/pause");
+        var since = paused.Json.GetProperty("since").GetDateTime();
+
+        Assert.Equal((200, 200), (paused.Status, twice.Status));
+        Assert.True(paused.Json.GetProperty("paused").GetBoolean());
+        Assert.Equal(since, twice.Json.GetProperty("since").GetDateTime());
+        var shown = (await _app.GetAsync("/api/jobs")).Json.GetProperty("items").EnumerateArray();
+        Assert.Equal(since, shown.Single(j => j.GetProperty("name").GetString() == "fail").GetProperty("pausedSince").GetDateTime());
+        var refused = await _app.PostAsync("/api/jobs/fail/trigger");
+        Assert.Equal(409, refused.Status);
+        Assert.Contains("/api/jobs/fail/resume", refused.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+
+        var resumed = await _app.PostAsync("/api/jobs/fail/resume");
+        var again = await _app.PostAsync("/api/jobs/fail/resume");
+        Assert.Equal((200, 200), (resumed.Status, again.Status));
+        Assert.True(resumed.Json.GetProperty("until").GetDateTime() >= since);
+        Assert.Equal(JsonValueKind.Null, again.Json.GetProperty("since").ValueKind);
+        Assert.Equal(202, (await _app.PostAsync("/api/jobs/fail/trigger")).Status);
+    }
+
+    [Theory]
+    [InlineData("/api/jobs/tolk/pause", 404, "talk")]
+    [InlineData("/api/jobs/tolk/resume", 404, "talk")]
+    [InlineData("/api/jobs/local/pause", 422, "every replica")]
+    [InlineData("/api/jobs/talk/pause?until=noon", 400, "until")]
+    public async Task What_cannot_be_paused_is_refused_by_name(string path, int status, string says)
+    {
+        var answer = await _app.PostAsync(path);
+
+        Assert.Equal((status, "application/problem+json"), (answer.Status, answer.MediaType));
+        Assert.Contains(says, answer.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Data_fill_the_lock_key()
     {
         var answer = await _app.PostAsync(Long, """{"data": {"who": "some one"}}""");
