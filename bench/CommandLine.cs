@@ -12,6 +12,7 @@ internal static class CommandLine
               locks     acquire and release, hand-off, 10,000 held leases, take-over, beside hand-written locks
               ledger    claim and completion, beside the two raw statements
               fires     this scheduler beside Quartz's own cluster: fires/s, lateness, statements, take-over
+              members   a large group in one process: what it asks when idle and for an occurrence, shares, dead replicas
 
               --store NAME      only this one; may be given several times ({string.Join(
                 "; ",
@@ -19,6 +20,7 @@ internal static class CommandLine
             )})
               --rounds N        how often everything is repeated, 1 to 20; default 3 (with --quick 1)
               --processes LIST  fires: with how many processes, for example 1,2,3 (the default; with --quick 2); each 1 to 8
+              --replicas N      members: how many, 2 to 100; default 50 (with --quick 5)
               --json FILE       writes everything to a file too
               --quick           under a minute: shows that it works, its figures say nothing
               --help            shows this
@@ -37,6 +39,7 @@ internal static class CommandLine
         }
         var (chosen, json, quick) = (new List<string>(), (string?)null, false);
         int? rounds = null;
+        int? replicas = null;
         IReadOnlyList<int>? processes = null;
         for (var i = 1; i < args.Length; i++)
         {
@@ -51,6 +54,9 @@ internal static class CommandLine
                 case "--processes" when args[0] == "fires":
                     processes = [.. Value(args, ref i).Split(',').Select(p => Number("--processes", p, 1, 8)).Distinct().Order()];
                     break;
+                case "--replicas" when args[0] == "members":
+                    replicas = Number("--replicas", Value(args, ref i), 2, 100);
+                    break;
                 case "--json":
                     json = Writable(Value(args, ref i));
                     break;
@@ -60,7 +66,12 @@ internal static class CommandLine
                 default:
                     throw new UsageException(
                         $"Unknown option '{args[i]}' of {args[0]}; allowed: --store, --rounds, --json, --quick, --help"
-                            + (args[0] == "fires" ? ", --processes." : ".")
+                            + args[0] switch
+                            {
+                                "fires" => ", --processes.",
+                                "members" => ", --replicas.",
+                                _ => ".",
+                            }
                     );
             }
         }
@@ -71,6 +82,7 @@ internal static class CommandLine
             quick,
             rounds ?? (quick ? 1 : 3),
             processes ?? (quick ? [2] : [1, 2, 3]),
+            replicas ?? (quick ? 5 : 50),
             $"dotnet run -c Release --project bench -- {string.Join(' ', args)}"
         );
     }

@@ -1,12 +1,13 @@
 namespace Scheduler.Bench;
 
 /// <summary>What was asked for on the command line.</summary>
-/// <param name="Command"><c>locks</c>, <c>fires</c> or <c>ledger</c>.</param>
+/// <param name="Command"><c>locks</c>, <c>fires</c>, <c>ledger</c> or <c>members</c>.</param>
 /// <param name="Stores">Which stores, in the order of the tables.</param>
 /// <param name="JsonFile">Where to write everything, or <see langword="null"/>.</param>
 /// <param name="Quick">Whether only the mechanics count: everything short.</param>
 /// <param name="Rounds">How often each measurement is repeated.</param>
 /// <param name="Processes">With how many processes <c>fires</c> measures.</param>
+/// <param name="Replicas">With how many replicas <c>members</c> measures.</param>
 /// <param name="CommandLine">The command as it was given.</param>
 internal sealed record Plan(
     string Command,
@@ -15,6 +16,7 @@ internal sealed record Plan(
     bool Quick,
     int Rounds,
     IReadOnlyList<int> Processes,
+    int Replicas,
     string CommandLine
 )
 {

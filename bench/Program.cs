@@ -3,12 +3,14 @@ using Scheduler.Bench.Fires;
 using Scheduler.Bench.Harness;
 using Scheduler.Bench.Ledger;
 using Scheduler.Bench.Locks;
+using Scheduler.Bench.Members;
 
 var stores = new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordinal)
 {
     ["locks"] = [.. LockStores.All.Select(s => s.Name)],
     ["ledger"] = [.. LedgerStores.All.Select(s => s.Name)],
     ["fires"] = [.. FireSystems.Ours.Select(s => s.Name)],
+    ["members"] = ["redis+postgres"],
 };
 
 if (args is [Child.Command, ..])
@@ -41,6 +43,7 @@ try
         {
             "locks" => LocksCommand.RunAsync(plan, report),
             "ledger" => LedgerCommand.RunAsync(plan, report),
+            "members" => MembersCommand.RunAsync(plan, report),
             _ => FiresCommand.RunAsync(plan, report),
         }
     );

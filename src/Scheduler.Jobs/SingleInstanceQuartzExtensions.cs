@@ -249,13 +249,15 @@ public static class SingleInstanceQuartzExtensions
         var options = services.GetRequiredService<SingleInstanceOptions>();
         var time = services.GetRequiredService<TimeProvider>();
         var jobs = services.GetRequiredService<JobCatalog>();
+        var locks = services.GetRequiredService<ILockProvider>();
         var reconciler = new Reconciler(
             guard,
-            services.GetRequiredService<ILockProvider>(),
+            locks,
             services.GetRequiredService<RunPipeline>(),
             services.GetRequiredService<RunLauncher>(),
             jobs,
             services.GetRequiredService<PausedJobs>(),
+            new GroupPace(services.GetRequiredService<ReplicaOrder>(), jobs, options.Leases, locks.Traits.HostLocal),
             time,
             options.MaxClockOffset,
             services.GetRequiredService<ILogger<Reconciler>>()

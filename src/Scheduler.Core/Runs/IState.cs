@@ -99,6 +99,13 @@ public interface IMemberRegistry
     /// <summary>Writes this replica's row.</summary>
     ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Writes this replica's row and lists the members, as <see cref="HeartbeatAsync"/> and <see cref="ListAsync"/> do, for a networked
+    /// State in one statement. The own row may be missing from the list, or be there as it was before. What has not changed of a member
+    /// since the answer before may be that answer's: jobs that it got later are listed within a minute.
+    /// </summary>
+    ValueTask<MemberList> HeartbeatAndListAsync(MemberRecord member, TimeSpan maxAge, CancellationToken cancellationToken);
+
     /// <summary>Deletes a replica's row.</summary>
     ValueTask LeaveAsync(string id, CancellationToken cancellationToken);
 

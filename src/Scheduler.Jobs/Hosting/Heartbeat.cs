@@ -28,15 +28,20 @@ internal sealed class Heartbeat(
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         var told = false;
+        // Replicas that started together go on at different times.
+        var pause = Interval * (1 - (0.5 * Random.Shared.NextDouble()));
         try
         {
             while (true)
             {
                 try
                 {
-                    await WriteAsync(cancellationToken);
                     var asked = time.GetUtcNow();
-                    var members = await state.CallAsync((s, t) => s.Members.ListAsync(MemberWatch.Horizon, t), cancellationToken);
+                    var member = Member();
+                    var members = await state.CallAsync(
+                        (s, t) => s.Members.HeartbeatAndListAsync(member, MemberWatch.Horizon, t),
+                        cancellationToken
+                    );
                     _members.Observe(members.Items);
                     order.Observe(members, asked);
                     paused.Observe(members);
@@ -52,7 +57,8 @@ internal sealed class Heartbeat(
                     }
                     told = true;
                 }
-                await Task.Delay(Interval, time, cancellationToken);
+                await Task.Delay(pause, time, cancellationToken);
+                pause = Interval;
             }
         }
         catch (OperationCanceledException)
@@ -64,7 +70,16 @@ internal sealed class Heartbeat(
     /// <summary>Writes this replica's row now.</summary>
     public ValueTask WriteAsync(CancellationToken cancellationToken)
     {
-        var member = new MemberRecord
+        var member = Member();
+        return state.CallAsync((s, token) => s.Members.HeartbeatAsync(member, token), cancellationToken);
+    }
+
+    /// <summary>Takes this replica off the list.</summary>
+    public ValueTask LeaveAsync(CancellationToken cancellationToken) =>
+        state.CallAsync((s, token) => s.Members.LeaveAsync(replica.Id, token), cancellationToken);
+
+    private MemberRecord Member() =>
+        new()
         {
             Id = replica.Id,
             Name = replica.Name,
@@ -75,10 +90,4 @@ internal sealed class Heartbeat(
             Jobs = [.. jobs.All.Select(j => j.Job).Order(StringComparer.Ordinal)],
             Status = status.Activity,
         };
-        return state.CallAsync((s, token) => s.Members.HeartbeatAsync(member, token), cancellationToken);
-    }
-
-    /// <summary>Takes this replica off the list.</summary>
-    public ValueTask LeaveAsync(CancellationToken cancellationToken) =>
-        state.CallAsync((s, token) => s.Members.LeaveAsync(replica.Id, token), cancellationToken);
 }

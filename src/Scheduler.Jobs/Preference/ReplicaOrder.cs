@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Scheduler.Jobs.Hosting;
 using Scheduler.Runs;
 
@@ -21,29 +22,34 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
     /// <summary>How far State's clock is ahead of this replica's; zero while that is unknown.</summary>
     public TimeSpan StateIsAhead => _view?.StateIsAhead ?? TimeSpan.Zero;
 
+    /// <summary>How many replicas run, this one included; 1 while that is unknown.</summary>
+    public int Living => Current is { } view ? view.Members.Count + 1 : 1;
+
+    private View? Current => _view is { } view && time.GetElapsedTime(view.Since) < Life ? view : null;
+
     /// <summary>Takes the newest list of members.</summary>
     /// <param name="members">The list.</param>
     /// <param name="asked">When it was asked for, by this replica's wall clock.</param>
     public void Observe(MemberList members, DateTimeOffset asked)
     {
         ArgumentNullException.ThrowIfNull(members);
-        var others = members.Items.Where(m => m.Id != replica.Id && m.Age < Life && m.Status == ReplicaStatus.Running).ToList();
+        List<Member> others =
+        [
+            .. members
+                .Items.Where(m => m.Id != replica.Id && m.Age < Life && m.Status == ReplicaStatus.Running)
+                .Select(m => new Member(m.Id, m.Jobs)),
+        ];
         var middle = asked + ((time.GetUtcNow() - asked) / 2);
-        _view = new View(
-            others
-                .SelectMany(m => m.Jobs.Distinct(StringComparer.Ordinal).Select(job => (Job: job, Seed: Hash(m.Id))))
-                .GroupBy(x => x.Job, x => x.Seed, StringComparer.Ordinal)
-                .ToDictionary(g => g.Key, g => g.ToArray(), StringComparer.Ordinal),
-            members.Now - middle,
-            time.GetTimestamp()
-        );
+        // Members come and go rarely, and with a thousand jobs each the dictionary is most of what a heartbeat costs.
+        var known = _view is { } before && before.Members.SequenceEqual(others) ? before.Others : OrderOf(others);
+        _view = new View(others, known, members.Now - middle, time.GetTimestamp());
     }
 
     /// <summary>How many replicas come before this one for an occurrence; 0 while the members are not known.</summary>
     /// <param name="occurrence">The occurrence.</param>
     public int RankOf(Occurrence occurrence)
     {
-        if (_view is not { } view || time.GetElapsedTime(view.Since) >= Life || !view.Others.TryGetValue(occurrence.Job, out var others))
+        if (Current is not { } view || !view.Others.TryGetValue(occurrence.Job, out var others))
         {
             return 0;
         }
@@ -57,6 +63,28 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
             before += score > own ? 1 : 0;
         }
         return before;
+    }
+
+    private static Dictionary<string, ulong[]> OrderOf(List<Member> others)
+    {
+        var byJob = new Dictionary<string, List<ulong>>(StringComparer.Ordinal);
+        foreach (var member in others)
+        {
+            var seed = Hash(member.Id);
+            foreach (var job in member.Jobs.Distinct(StringComparer.Ordinal))
+            {
+                (CollectionsMarshal.GetValueRefOrAddDefault(byJob, job, out _) ??= []).Add(seed);
+            }
+        }
+        // Nearly always all have the same jobs: one array then stands for all of them.
+        var shared = Array.Empty<ulong>();
+        var order = new Dictionary<string, ulong[]>(byJob.Count, StringComparer.Ordinal);
+        foreach (var (job, seeds) in byJob)
+        {
+            shared = shared.AsSpan().SequenceEqual(CollectionsMarshal.AsSpan(seeds)) ? shared : [.. seeds];
+            order[job] = shared;
+        }
+        return order;
     }
 
     // FNV-1a over UTF-16 units: the same in every process, unlike string.GetHashCode.
@@ -78,5 +106,8 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         return value ^ (value >> 31);
     }
 
-    private sealed record View(Dictionary<string, ulong[]> Others, TimeSpan StateIsAhead, long Since);
+    // Equal when the list of jobs is the very same one: States give it again while it has not changed.
+    private readonly record struct Member(string Id, IReadOnlyList<string> Jobs);
+
+    private sealed record View(List<Member> Members, Dictionary<string, ulong[]> Others, TimeSpan StateIsAhead, long Since);
 }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Quartz;
+using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Leases;
 using Scheduler.Locking;
@@ -14,8 +15,6 @@ namespace Scheduler.Jobs.Reconciliation;
 internal sealed class Reconciler : IDisposable
 {
     private const int MaxOpenRuns = 1_000;
-    private static readonly TimeSpan SettleInterval = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan AfterExpiry = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan LearnInterval = TimeSpan.FromSeconds(5);
 
     private readonly StateGuard _state;
@@ -28,8 +27,9 @@ internal sealed class Reconciler : IDisposable
     private readonly TimeSpan _maxClockOffset;
     private readonly ILogger _logger;
     private readonly WakeSignal _wake;
-    private readonly TimeSpan _interval;
+    private readonly GroupPace _pace;
     private readonly RunningSightings _running;
+    private readonly KnownHolds _holds;
     private volatile HashSet<LockKey> _watched = [];
     private IReadOnlyList<TrackedSchedule> _schedules = [];
     private long _lastSettling;
@@ -44,18 +44,18 @@ internal sealed class Reconciler : IDisposable
         RunLauncher launcher,
         JobCatalog jobs,
         PausedJobs paused,
+        GroupPace pace,
         TimeProvider time,
         TimeSpan maxClockOffset,
         ILogger<Reconciler> logger
     )
     {
         (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
-        (_maxClockOffset, _logger) = (maxClockOffset, logger);
+        (_pace, _maxClockOffset, _logger) = (pace, maxClockOffset, logger);
         _settler = new Settler(state, paused, time, logger);
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
-        // On one host a dead process's leases are free at once, without anything that could tell; elsewhere expiry is known ahead.
-        _interval = locks.Traits.HostLocal ? TimeSpan.FromMilliseconds(200) : TimeSpan.FromSeconds(1);
+        _holds = new KnownHolds(time);
     }
 
     /// <summary>Runs until cancelled.</summary>
@@ -69,6 +69,7 @@ internal sealed class Reconciler : IDisposable
         _state.CameUp += _wake.Set;
         using var watch = _locks.Watch(key =>
         {
+            _holds.Forget(key);
             if (_watched.Contains(key))
             {
                 LookForTheNext();
@@ -76,7 +77,7 @@ internal sealed class Reconciler : IDisposable
         });
         while (!cancellationToken.IsCancellationRequested)
         {
-            var next = _interval;
+            var next = _pace.NextLook();
             try
             {
                 next = await PassAsync(scheduler, cancellationToken);
@@ -128,7 +129,7 @@ internal sealed class Reconciler : IDisposable
         var now = _time.GetUtcNow();
         var candidates = new List<Launch>();
         var open = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken);
-        var soonest = _running.Look(open);
+        var soonest = _running.Look(open, run => _pace.IsNear(OccurrenceOf(run)));
         foreach (var run in open)
         {
             var due = run.State switch
@@ -139,11 +140,10 @@ internal sealed class Reconciler : IDisposable
             };
             if (due && !_pipeline.IsRunning(run.Id) && await HasJobAsync(scheduler, run.Job, cancellationToken))
             {
-                var occurrence = new Occurrence(run.Job, run.Trigger, run.ScheduledAt);
-                candidates.Add(new Launch(occurrence, run.LockKey, run.Id, run.Data, Why(run), run.State == RunState.Running));
+                candidates.Add(new Launch(OccurrenceOf(run), run.LockKey, run.Id, run.Data, Why(run), run.State == RunState.Running));
             }
         }
-        if (_settleNow || _time.GetElapsedTime(_lastSettling) >= SettleInterval)
+        if (_settleNow || _time.GetElapsedTime(_lastSettling) >= _pace.SettleInterval)
         {
             _settleNow = false;
             _lastSettling = _time.GetTimestamp();
@@ -185,22 +185,33 @@ internal sealed class Reconciler : IDisposable
     // One at a time under a key, the oldest first; a key that is held is looked at again when it is released or would expire.
     private async ValueTask<TimeSpan> LaunchAsync(IScheduler scheduler, List<Launch> candidates, CancellationToken cancellationToken)
     {
-        var next = _interval;
-        _watched = [.. candidates.Select(c => c.LockKey)];
+        var next = _pace.NextLook();
+        _holds.Sweep();
+        _watched = [.. candidates.Where(c => _pace.IsNear(c.Occurrence)).Select(c => c.LockKey)];
         foreach (var byKey in candidates.GroupBy(c => c.LockKey))
         {
             if (_launcher.IsInFlight(byKey.Key))
             {
                 continue;
             }
+            var launch = byKey.MinBy(c => c.Occurrence.ScheduledAt)!;
+            if (byKey.All(c => c.IsTakeOver) && _holds.Left(byKey.Key) is { } left)
+            {
+                next = left < next ? left : next;
+                continue;
+            }
             if (await _locks.ReadAsync(byKey.Key, cancellationToken) is { } held)
             {
                 // A grant that is over may be shown until somebody sweeps it.
-                next = TimeSpan.FromTicks(Math.Clamp((held.Remaining + AfterExpiry).Ticks, AfterExpiry.Ticks, next.Ticks));
+                var end = held.Remaining + _pace.AfterEnd(launch.Occurrence);
+                next = TimeSpan.FromTicks(Math.Clamp(end.Ticks, GroupPace.AfterExpiry.Ticks, next.Ticks));
+                if (!_locks.Traits.HostLocal)
+                {
+                    _holds.Note(byKey.Key, end);
+                }
                 await RecordWaitingAsync(byKey, held.Purpose, cancellationToken);
                 continue;
             }
-            var launch = byKey.MinBy(c => c.Occurrence.ScheduledAt)!;
             if (_jobs.Find(launch.Occurrence.Job) is { } policy)
             {
                 await _launcher.LaunchAsync(scheduler, policy.Key, launch, cancellationToken);
@@ -229,6 +240,8 @@ internal sealed class Reconciler : IDisposable
             JobLog.Waits(_logger, occurrence, key, purpose);
         }
     }
+
+    private static Occurrence OccurrenceOf(RunRecord run) => new(run.Job, run.Trigger, run.ScheduledAt);
 
     private static string Why(RunRecord run) =>
         run.State switch

@@ -13,8 +13,10 @@ internal sealed class RunningSightings(TimeProvider time)
     private Dictionary<string, long> _since = new(StringComparer.Ordinal);
 
     /// <summary>Takes what is open now.</summary>
-    /// <returns>When the youngest of the running ones is old enough; the longest time when all are.</returns>
-    public TimeSpan Look(IReadOnlyList<RunRecord> open)
+    /// <param name="open">The open runs.</param>
+    /// <param name="isNear">Which of them are worth a look of their own, for which nothing else waits.</param>
+    /// <returns>When the youngest of these is old enough; the longest time when all are.</returns>
+    public TimeSpan Look(IReadOnlyList<RunRecord> open, Func<RunRecord, bool> isNear)
     {
         var now = time.GetTimestamp();
         var since = new Dictionary<string, long>(StringComparer.Ordinal);
@@ -25,7 +27,7 @@ internal sealed class RunningSightings(TimeProvider time)
             {
                 since[run.Id] = _since.GetValueOrDefault(run.Id, now);
                 var left = LeastAge - time.GetElapsedTime(since[run.Id], now);
-                soonest = left > TimeSpan.Zero && left < soonest ? left : soonest;
+                soonest = left > TimeSpan.Zero && left < soonest && isNear(run) ? left : soonest;
             }
         }
         _since = since;

@@ -1,51 +1,51 @@
+using System.Collections.Concurrent;
+using Npgsql;
 using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
 /// <summary>The replicas on PostgreSQL, aged by the server's clock, which all of them share. Thread-safe.</summary>
-internal sealed class PostgresMemberRegistry(StateDatabase database, string group) : IMemberRegistry
+internal sealed class PostgresMemberRegistry(StateDatabase database, string group, TimeProvider time) : IMemberRegistry
 {
     private static readonly TimeSpan Keep = TimeSpan.FromDays(1);
 
+    // Sent by every replica every two seconds, the names of a thousand jobs of fifty members would be most of what State is asked.
+    private static readonly TimeSpan JobsStay = TimeSpan.FromSeconds(30);
+
     private readonly string _table = $"{database.Place.Quoted}.members";
+    private readonly ConcurrentDictionary<string, (string[] Jobs, long Since)> _jobs = new(StringComparer.Ordinal);
 
     private string Write =>
         $"""
-            INSERT INTO {_table} (group_name, id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status, beat_at)
+            INSERT INTO {_table} AS m (group_name, id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status, beat_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())
             ON CONFLICT (group_name, id) DO UPDATE SET name = excluded.name, started_at = excluded.started_at,
               wall_clock = excluded.wall_clock, boot_clock_ms = excluded.boot_clock_ms, operations_url = excluded.operations_url,
-              jobs = excluded.jobs, status = excluded.status, beat_at = excluded.beat_at
+              jobs = CASE WHEN m.jobs = excluded.jobs THEN m.jobs ELSE excluded.jobs END, status = excluded.status,
+              beat_at = excluded.beat_at
             """;
 
-    private string Select =>
-        $"""
-            SELECT id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status,
-              greatest(c.now - beat_at, interval '0'), c.now, c.pauses
-            FROM (
-              SELECT clock_timestamp() AS now, (SELECT json_agg(json_build_array(p.job, p.since, p.until))::text
-                FROM {database.Place.Quoted}.job_pauses p WHERE p.group_name = $1) AS pauses) c
-            LEFT JOIN {_table} ON group_name = $1 ORDER BY id
-            """;
+    private string Select => SelectWith("jobs");
+
+    /// <summary>
+    /// Writes and lists; the names of the jobs come only from members that are not among those in $10. Its commit does not wait for the
+    /// disk: after a crash of the server all members write again, and the answer's time is the less blurred the sooner it comes.
+    /// </summary>
+    private string WriteAndSelect =>
+        $"WITH beat AS ({Write}) "
+        + SelectWith("CASE WHEN id = ANY ($10) THEN NULL ELSE jobs END", ", set_config('synchronous_commit', 'off', true) AS commit");
 
     public ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(member);
-        return database.WriteAsync(
-            batch =>
-                batch
-                    .Add(Write)
-                    .Text(group)
-                    .Text(member.Id)
-                    .Text(member.Name)
-                    .Time(member.StartedAt)
-                    .Time(member.WallClock)
-                    .Number((long)member.BootClock.TotalMilliseconds)
-                    .Text(member.OperationsUrl)
-                    .Texts([.. member.Jobs])
-                    .Text(member.Status),
-            cancellationToken
-        );
+        return database.WriteAsync(batch => Give(batch.Add(Write), member), cancellationToken);
+    }
+
+    public ValueTask<MemberList> HeartbeatAndListAsync(MemberRecord member, TimeSpan maxAge, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(member);
+        string[] known = [.. _jobs.Where(j => time.GetElapsedTime(j.Value.Since) < JobsStay).Select(j => j.Key)];
+        return ListAsync(batch => Give(batch.Add(WriteAndSelect), member).Texts(known), maxAge, cancellationToken);
     }
 
     public ValueTask LeaveAsync(string id, CancellationToken cancellationToken) =>
@@ -54,46 +54,16 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
             cancellationToken
         );
 
-    public async ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken)
+    public ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken) =>
+        ListAsync(batch => batch.Add(Select).Text(group), maxAge, cancellationToken);
+
+    private async ValueTask<MemberList> ListAsync(Action<NpgsqlBatch> fill, TimeSpan maxAge, CancellationToken cancellationToken)
     {
-        var (members, now, pauses) = await database.CallAsync(
-            batch => batch.Add(Select).Text(group),
-            static async reader =>
-            {
-                var rows = new List<MemberRecord>();
-                var clock = default(DateTimeOffset);
-                IReadOnlyList<JobPause> paused = [];
-                while (await reader.ReadAsync())
-                {
-                    if (clock == default)
-                    {
-                        clock = Times.From(reader.GetDateTime(9));
-                        paused = reader.IsDBNull(10) ? [] : PostgresJobPauses.Read(reader.GetString(10));
-                    }
-                    // One row without a member in an empty group.
-                    if (await reader.IsDBNullAsync(0))
-                    {
-                        continue;
-                    }
-                    rows.Add(
-                        new MemberRecord
-                        {
-                            Id = reader.GetString(0),
-                            Name = reader.GetString(1),
-                            StartedAt = Times.From(reader.GetDateTime(2)),
-                            WallClock = Times.From(reader.GetDateTime(3)),
-                            BootClock = TimeSpan.FromMilliseconds(reader.GetInt64(4)),
-                            OperationsUrl = await reader.IsDBNullAsync(5) ? null : reader.GetString(5),
-                            Jobs = await reader.GetFieldValueAsync<string[]>(6),
-                            Status = reader.GetString(7),
-                            Age = reader.GetTimeSpan(8),
-                        }
-                    );
-                }
-                return (rows, clock, paused);
-            },
-            cancellationToken
-        );
+        var (members, now, pauses) = await database.CallAsync(fill, ReadAsync, cancellationToken);
+        foreach (var gone in _jobs.Keys.Except(members.Select(m => m.Id), StringComparer.Ordinal))
+        {
+            _jobs.TryRemove(gone, out _);
+        }
         if (members.Exists(member => member.Age > Keep))
         {
             await database.WriteAsync(
@@ -107,4 +77,75 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
         }
         return new MemberList([.. members.Where(member => member.Age < maxAge)], now) { Pauses = pauses };
     }
+
+    private async Task<(List<MemberRecord> Members, DateTimeOffset Now, IReadOnlyList<JobPause> Pauses)> ReadAsync(NpgsqlDataReader reader)
+    {
+        var rows = new List<MemberRecord>();
+        var clock = default(DateTimeOffset);
+        IReadOnlyList<JobPause> pauses = [];
+        while (await reader.ReadAsync())
+        {
+            if (rows.Count == 0)
+            {
+                clock = Times.From(reader.GetDateTime(9));
+                pauses = await reader.IsDBNullAsync(10) ? [] : PostgresJobPauses.Read(reader.GetString(10));
+            }
+            // One row without a member in an empty group.
+            if (await reader.IsDBNullAsync(0))
+            {
+                continue;
+            }
+            var id = reader.GetString(0);
+            rows.Add(
+                new MemberRecord
+                {
+                    Id = id,
+                    Name = reader.GetString(1),
+                    StartedAt = Times.From(reader.GetDateTime(2)),
+                    WallClock = Times.From(reader.GetDateTime(3)),
+                    BootClock = TimeSpan.FromMilliseconds(reader.GetInt64(4)),
+                    OperationsUrl = await reader.IsDBNullAsync(5) ? null : reader.GetString(5),
+                    Jobs = JobsOf(id, await reader.IsDBNullAsync(6) ? null : reader.GetFieldValue<string[]>(6)),
+                    Status = reader.GetString(7),
+                    Age = reader.GetTimeSpan(8),
+                }
+            );
+        }
+        return (rows, clock, pauses);
+    }
+
+    // The same array again while it says the same, so that whoever keeps something made of it need not make it anew.
+    private string[] JobsOf(string id, string[]? read)
+    {
+        var known = _jobs.TryGetValue(id, out var entry) ? entry.Jobs : null;
+        if (read is null)
+        {
+            return known ?? [];
+        }
+        var jobs = known is not null && known.AsSpan().SequenceEqual(read) ? known : read;
+        _jobs[id] = (jobs, time.GetTimestamp());
+        return jobs;
+    }
+
+    private string SelectWith(string jobs, string more = "") =>
+        $"""
+            SELECT id, name, started_at, wall_clock, boot_clock_ms, operations_url, {jobs}, status,
+              greatest(c.now - beat_at, interval '0'), c.now, c.pauses
+            FROM (
+              SELECT clock_timestamp() AS now, (SELECT json_agg(json_build_array(p.job, p.since, p.until))::text
+                FROM {database.Place.Quoted}.job_pauses p WHERE p.group_name = $1) AS pauses{more}) c
+            LEFT JOIN {_table} ON group_name = $1 ORDER BY id
+            """;
+
+    private NpgsqlParameterCollection Give(NpgsqlParameterCollection parameters, MemberRecord member) =>
+        parameters
+            .Text(group)
+            .Text(member.Id)
+            .Text(member.Name)
+            .Time(member.StartedAt)
+            .Time(member.WallClock)
+            .Number((long)member.BootClock.TotalMilliseconds)
+            .Text(member.OperationsUrl)
+            .Texts([.. member.Jobs])
+            .Text(member.Status);
 }

@@ -37,7 +37,7 @@ public sealed class PostgresState : IState
         _database = new StateDatabase(context, new StatePlace(connectionString, schema));
         Runs = new PostgresRunLedger(_database, context.Group);
         Schedules = new PostgresScheduleLedger(_database, context.Group);
-        Members = new PostgresMemberRegistry(_database, context.Group);
+        Members = new PostgresMemberRegistry(_database, context.Group, context.Time);
         Pauses = new PostgresJobPauses(_database, context.Group);
         LockStore = new PostgresLockStoreNotes(_database, context.Group);
     }

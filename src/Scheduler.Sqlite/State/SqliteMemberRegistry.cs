@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
 using Dapper;
 using Scheduler.Runs;
@@ -27,6 +28,9 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
 
     private const string Sweep = "DELETE FROM members WHERE group_name = @group AND (boot_id <> @bootId OR beat_at < @oldest)";
 
+    // By id: all members read their jobs every two seconds, and they hardly ever change.
+    private readonly ConcurrentDictionary<string, (string Json, string[] Jobs)> _jobs = new(StringComparer.Ordinal);
+
     private long Clock => (long)time.GetElapsedTime(0).TotalMilliseconds;
 
     public async ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken)
@@ -53,6 +57,12 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
                 ),
             cancellationToken
         );
+    }
+
+    public async ValueTask<MemberList> HeartbeatAndListAsync(MemberRecord member, TimeSpan maxAge, CancellationToken cancellationToken)
+    {
+        await HeartbeatAsync(member, cancellationToken);
+        return await ListAsync(maxAge, cancellationToken);
     }
 
     public async ValueTask LeaveAsync(string id, CancellationToken cancellationToken) =>
@@ -87,13 +97,28 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
                 cancellationToken
             );
         }
+        foreach (var gone in _jobs.Keys.Except(rows.Select(row => row.Id), StringComparer.Ordinal))
+        {
+            _jobs.TryRemove(gone, out _);
+        }
         return new MemberList(
-            [.. rows.Where(row => row.BootId == BootId).Select(row => row.ToRecord(now)).Where(member => member.Age < maxAge)],
+            [.. rows.Where(row => row.BootId == BootId).Select(row => row.ToRecord(now, JobsOf(row))).Where(member => member.Age < maxAge)],
             wall
         )
         {
             Pauses = pauses,
         };
+    }
+
+    private string[] JobsOf(Row row)
+    {
+        if (_jobs.TryGetValue(row.Id, out var known) && known.Json == row.Jobs)
+        {
+            return known.Jobs;
+        }
+        var jobs = JsonSerializer.Deserialize<string[]>(row.Jobs) ?? [];
+        _jobs[row.Id] = (row.Jobs, jobs);
+        return jobs;
     }
 
     private sealed class Row
@@ -109,7 +134,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
         public string BootId { get; set; } = "";
         public long BeatAt { get; set; }
 
-        public MemberRecord ToRecord(long now) =>
+        public MemberRecord ToRecord(long now, string[] jobs) =>
             new()
             {
                 Id = Id,
@@ -118,7 +143,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
                 WallClock = Times.From(WallClock),
                 BootClock = TimeSpan.FromMilliseconds(BootClock),
                 OperationsUrl = OperationsUrl,
-                Jobs = JsonSerializer.Deserialize<string[]>(Jobs) ?? [],
+                Jobs = jobs,
                 Status = Status,
                 // A beat may come between the reading and the look at the clock.
                 Age = TimeSpan.FromMilliseconds(Math.Max(0, now - BeatAt)),

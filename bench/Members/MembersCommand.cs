@@ -1,0 +1,42 @@
+using System.Globalization;
+using Scheduler.Bench.Fires;
+using Scheduler.Bench.Harness;
+
+namespace Scheduler.Bench.Members;
+
+/// <summary>
+/// The command <c>members</c>: what a large group costs that has nothing to do, what an occurrence costs over all its replicas, how the
+/// work is shared, and what happens when the replicas that come first are dead.
+/// </summary>
+internal static class MembersCommand
+{
+    public static async Task RunAsync(Plan plan, Report report)
+    {
+        await using var servers = await FireServers.StartAsync(report);
+        var idle = new Section(
+            Title(plan, string.Create(CultureInfo.InvariantCulture, $"{MembersMeasurements.IdleJobs(plan):#,0} jobs, none of them due")),
+            null,
+            new Dictionary<string, Goal>(StringComparer.Ordinal) { [MembersMeasurements.IdleStatements] = Goal.AtMost(50) }
+        );
+        var busy = new Section(
+            Title(plan, $"{MembersMeasurements.BusyJobs} jobs every second, clocks {Crowd.SpreadMs} ms apart"),
+            null,
+            new Dictionary<string, Goal>(StringComparer.Ordinal) { [MembersMeasurements.RoundTrips] = Goal.AtMost(8) }
+        );
+        var dead = new Section(Title(plan, $"the same, and {MembersMeasurements.Dead(plan)} more that died a moment ago"), null);
+        var measure = new MembersMeasurements(plan, report, servers);
+        for (var round = 1; round <= plan.Rounds; round++)
+        {
+            idle.AddOurs(await measure.IdleAsync());
+            var (cost, afterwards) = await measure.BusyAsync();
+            busy.AddOurs(cost);
+            dead.AddOurs(afterwards);
+        }
+        report.Add(idle);
+        report.Add(busy);
+        report.Add(dead);
+    }
+
+    private static string Title(Plan plan, string what) =>
+        string.Create(CultureInfo.InvariantCulture, $"redis+postgres: {plan.Replicas} replicas, {what}");
+}
