@@ -11,6 +11,7 @@ internal static class CommandLine
 
               locks     acquire and release, hand-off, 10,000 held leases, take-over, beside hand-written locks
               ledger    claim and completion, beside the two raw statements
+              history   pages of a history of 1,000,000 runs, and claims while it is pruned
               fires     this scheduler beside Quartz's own cluster: fires/s, lateness, statements, take-over
               members   a large group in one process: what it asks when idle and for an occurrence, shares, dead replicas
 

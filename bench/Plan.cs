@@ -1,7 +1,7 @@
 namespace Scheduler.Bench;
 
 /// <summary>What was asked for on the command line.</summary>
-/// <param name="Command"><c>locks</c>, <c>fires</c>, <c>ledger</c> or <c>members</c>.</param>
+/// <param name="Command"><c>locks</c>, <c>ledger</c>, <c>history</c>, <c>fires</c> or <c>members</c>.</param>
 /// <param name="Stores">Which stores, in the order of the tables.</param>
 /// <param name="JsonFile">Where to write everything, or <see langword="null"/>.</param>
 /// <param name="Quick">Whether only the mechanics count: everything short.</param>

@@ -1,6 +1,7 @@
 using Scheduler.Bench;
 using Scheduler.Bench.Fires;
 using Scheduler.Bench.Harness;
+using Scheduler.Bench.History;
 using Scheduler.Bench.Ledger;
 using Scheduler.Bench.Locks;
 using Scheduler.Bench.Members;
@@ -9,6 +10,7 @@ var stores = new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordina
 {
     ["locks"] = [.. LockStores.All.Select(s => s.Name)],
     ["ledger"] = [.. LedgerStores.All.Select(s => s.Name)],
+    ["history"] = [.. LedgerStores.All.Select(s => s.Name)],
     ["fires"] = [.. FireSystems.Ours.Select(s => s.Name)],
     ["members"] = ["redis+postgres"],
 };
@@ -42,6 +44,7 @@ try
         plan.Command switch
         {
             "locks" => LocksCommand.RunAsync(plan, report),
+            "history" => HistoryCommand.RunAsync(plan, report),
             "ledger" => LedgerCommand.RunAsync(plan, report),
             "members" => MembersCommand.RunAsync(plan, report),
             _ => FiresCommand.RunAsync(plan, report),

@@ -2,14 +2,33 @@ using Scheduler.Locking;
 
 namespace Scheduler.Runs;
 
-/// <summary>Which runs to show.</summary>
+/// <summary>Which runs to show; all that is given must hold.</summary>
 /// <param name="Job">Only this job.</param>
 /// <param name="State">Only this state.</param>
 /// <param name="Limit">1 to 1,000.</param>
 /// <param name="Cursor"><see cref="RunPage.Next"/> of the page before.</param>
-public sealed record RunQuery(string? Job = null, RunState? State = null, int Limit = 100, string? Cursor = null);
+public sealed record RunQuery(string? Job = null, RunState? State = null, int Limit = 100, string? Cursor = null)
+{
+    /// <summary>Only this trigger; <see cref="RunRecord.ManualTrigger"/> for the runs that were asked for.</summary>
+    public string? Trigger { get; init; }
 
-/// <summary>A page of runs, newest scheduled time first.</summary>
+    /// <summary>Only runs whose newest attempt is of this replica (its id).</summary>
+    public string? Replica { get; init; }
+
+    /// <summary>Only runs under this lock key.</summary>
+    public LockKey? LockKey { get; init; }
+
+    /// <summary>Only runs that were scheduled for this time or later.</summary>
+    public DateTimeOffset? From { get; init; }
+
+    /// <summary>Only runs that were scheduled for an earlier time.</summary>
+    public DateTimeOffset? To { get; init; }
+}
+
+/// <summary>
+/// A page of runs, newest scheduled time first. It may have fewer runs than asked for, or none, although there is a next one: a page
+/// compares at most 5,000 rows with filters for which the ledger has no order of its own.
+/// </summary>
 /// <param name="Items">The runs.</param>
 /// <param name="Next">What to hand in for the next page; <see langword="null"/> at the end.</param>
 public sealed record RunPage(IReadOnlyList<RunRecord> Items, string? Next);

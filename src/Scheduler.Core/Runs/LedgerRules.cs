@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 
 namespace Scheduler.Runs;
@@ -105,25 +104,6 @@ internal static class LedgerRules
         }
         // Not between the halves of a surrogate pair.
         return error[..(char.IsHighSurrogate(error[LongestError - 1]) ? LongestError - 1 : LongestError)];
-    }
-
-    /// <summary>The cursor behind a row of a list.</summary>
-    public static string Cursor(DateTimeOffset scheduledAt, string id) =>
-        string.Create(CultureInfo.InvariantCulture, $"{scheduledAt.ToUnixTimeMilliseconds()}_{id}");
-
-    /// <summary>Where a list goes on; the beginning without a cursor.</summary>
-    /// <returns>Unix milliseconds and the id of the last row before.</returns>
-    /// <exception cref="ArgumentException">It is no cursor of a list.</exception>
-    public static (long At, string Id) ReadCursor(string? cursor)
-    {
-        if (cursor is null)
-        {
-            return (0, "");
-        }
-        var separator = cursor.IndexOf('_', StringComparison.Ordinal);
-        return separator > 0 && long.TryParse(cursor.AsSpan(0, separator), CultureInfo.InvariantCulture, out var at)
-            ? (at, cursor[(separator + 1)..])
-            : throw new ArgumentException("The cursor is none of this list: hand in 'next' of the page before, or none.", nameof(cursor));
     }
 
     private static DateTimeOffset Whole(DateTimeOffset time) => DateTimeOffset.FromUnixTimeMilliseconds(time.ToUnixTimeMilliseconds());

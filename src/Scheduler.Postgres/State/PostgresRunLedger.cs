@@ -1,3 +1,4 @@
+using Npgsql;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -9,9 +10,12 @@ internal sealed class PostgresRunLedger : IRunLedger
     // Idle fences may go after seven days: tokens grow with time, so a new one starts above (DESIGN: tokens grow).
     private static readonly TimeSpan FencesStay = TimeSpan.FromDays(7);
 
+    private const int FencesAtOnce = 500;
+
     private readonly StateDatabase _database;
     private readonly string _group;
     private readonly RunQueries _queries;
+    private readonly RunList _list;
     private readonly ClaimCommand _claims;
     private readonly GroupCommit<ClaimRequest, ClaimAnswer> _groupedClaims;
     private readonly GroupCommit<Ending, CompletionResult> _groupedCompletions;
@@ -21,6 +25,7 @@ internal sealed class PostgresRunLedger : IRunLedger
         _database = database;
         _group = group;
         _queries = new RunQueries(database.Place);
+        _list = new RunList(database, group);
         _claims = new ClaimCommand(database, _queries, group);
         // Claims wait for the fences of their keys, completions for their runs: in these orders no two groups wait for each other. A claim
         // of a run locks both and goes alone.
@@ -114,41 +119,7 @@ internal sealed class PostgresRunLedger : IRunLedger
         );
     }
 
-    public async ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken)
-    {
-        ArgumentNullException.ThrowIfNull(query);
-        LedgerRules.CheckLimit(query.Limit, 1_000);
-        var (at, id) = LedgerRules.ReadCursor(query.Cursor);
-        var rows = await _database.CallAsync(
-            batch =>
-            {
-                var parameters = batch
-                    .Add(_queries.List(query.Job is not null, query.State is not null, query.Cursor is not null))
-                    .Text(_group);
-                if (query.Job is not null)
-                {
-                    parameters.Text(query.Job);
-                }
-                if (query.State is { } state)
-                {
-                    parameters.Text(RunReader.NameOf(state));
-                }
-                if (query.Cursor is not null)
-                {
-                    parameters.Time(DateTimeOffset.FromUnixTimeMilliseconds(at)).Id(TryParse(id) ?? Guid.Empty);
-                }
-                parameters.Number(query.Limit + 1);
-            },
-            RunReader.RunsAsync,
-            cancellationToken
-        );
-        if (rows.Count <= query.Limit)
-        {
-            return new RunPage(rows, Next: null);
-        }
-        var last = rows[query.Limit - 1];
-        return new RunPage(rows[..query.Limit], LedgerRules.Cursor(last.ScheduledAt, last.Id));
-    }
+    public ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken) => _list.ReadAsync(query, cancellationToken);
 
     public async ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
     {
@@ -246,17 +217,45 @@ internal sealed class PostgresRunLedger : IRunLedger
         );
     }
 
-    public ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
+    public async ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
     {
         LedgerRules.CheckLimit(limit, 10_000);
-        return _database.CallAsync(
+        var deleted = await CountAsync(
+            batch => batch.Add(_queries.PruneRuns).Text(_group).Time(finishedBefore).Number(limit),
+            cancellationToken
+        );
+        if (deleted < limit)
+        {
+            await PruneRestAsync(finishedBefore, cancellationToken);
+        }
+        return deleted;
+    }
+
+    // Once, when no run is left, and few fences at a time: a claim of a key whose fence goes waits for that transaction.
+    private async ValueTask PruneRestAsync(DateTimeOffset before, CancellationToken cancellationToken)
+    {
+        await _database.WriteAsync(
             batch =>
             {
-                batch.Add(_queries.PruneFences).Text(_group).Time(finishedBefore - FencesStay).Number(limit);
                 batch.Add(_queries.PruneOpenRuns).Text(_group);
-                batch.Add(_queries.PrunePauses).Text(_group).Time(finishedBefore);
-                batch.Add(_queries.PruneRuns).Text(_group).Time(finishedBefore).Number(limit);
+                batch.Add(_queries.PrunePauses).Text(_group).Time(before);
             },
+            cancellationToken
+        );
+        while (
+            await CountAsync(
+                batch => batch.Add(_queries.PruneFences).Text(_group).Time(before - FencesStay).Number(FencesAtOnce),
+                cancellationToken
+            ) == FencesAtOnce
+        )
+        {
+            // The next ones.
+        }
+    }
+
+    private ValueTask<int> CountAsync(Action<NpgsqlBatch> fill, CancellationToken cancellationToken) =>
+        _database.CallAsync(
+            fill,
             static async reader =>
             {
                 await reader.ReadAsync();
@@ -264,7 +263,6 @@ internal sealed class PostgresRunLedger : IRunLedger
             },
             cancellationToken
         );
-    }
 
     /// <summary>The id of a run as the table has it; none for a text that no run can have.</summary>
     internal static Guid? TryParse(string? id) => Guid.TryParseExact(id, "N", out var parsed) && parsed.ToString("N") == id ? parsed : null;

@@ -157,13 +157,15 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>Deletes fences that nobody raised for long; a claim that raises one meanwhile is passed over.</summary>
     public string PruneFences { get; } =
         $"""
-            DELETE FROM {place.Quoted}.fences d USING (
-              SELECT f.group_name, f.resource FROM {place.Quoted}.fences f
-              WHERE f.group_name = $1 AND f.raised_at < $2 AND NOT EXISTS (
-                SELECT 1 FROM {place.Quoted}.open_runs o JOIN {place.Quoted}.runs r ON r.id = o.run_id AND r.group_name = o.group_name
-                WHERE o.group_name = f.group_name AND r.lock_key = f.resource)
-              LIMIT $3 FOR UPDATE OF f SKIP LOCKED) old
-            WHERE d.group_name = old.group_name AND d.resource = old.resource
+            WITH gone AS (
+              DELETE FROM {place.Quoted}.fences d USING (
+                SELECT f.group_name, f.resource FROM {place.Quoted}.fences f
+                WHERE f.group_name = $1 AND f.raised_at < $2 AND NOT EXISTS (
+                  SELECT 1 FROM {place.Quoted}.open_runs o JOIN {place.Quoted}.runs r ON r.id = o.run_id AND r.group_name = o.group_name
+                  WHERE o.group_name = f.group_name AND r.lock_key = f.resource)
+                LIMIT $3 FOR UPDATE OF f SKIP LOCKED) old
+              WHERE d.group_name = old.group_name AND d.resource = old.resource RETURNING 1)
+            SELECT count(*) FROM gone
             """;
 
     /// <summary>Deletes pauses that ended; one is needed until every schedule of its job is settled beyond it.</summary>
@@ -174,25 +176,4 @@ internal sealed class RunQueries(StatePlace place)
                 AND NOT EXISTS (SELECT 1 FROM {place.Quoted}.schedules n WHERE n.group_name = $1 AND n.job = s.job
                   AND n.trigger_name = s.trigger_name AND (n.since, n.seq) > (s.since, s.seq)))
             """;
-
-    /// <summary>A page of runs, newest first; $1 is the group, the last parameter the number of rows.</summary>
-    public string List(bool ofJob, bool inState, bool goesOn)
-    {
-        var next = 2;
-        var conditions = new List<string> { "r.group_name = $1" };
-        if (ofJob)
-        {
-            conditions.Add($"r.job = ${next++}");
-        }
-        if (inState)
-        {
-            conditions.Add($"r.state = ${next++}");
-        }
-        if (goesOn)
-        {
-            conditions.Add($"(r.scheduled_at, r.id) < (${next++}, ${next++})");
-        }
-        return $"SELECT {Columns} FROM {_runs} r WHERE {string.Join(" AND ", conditions)} "
-            + $"ORDER BY r.scheduled_at DESC, r.id DESC LIMIT ${next}";
-    }
 }

@@ -18,6 +18,9 @@ internal sealed class RunRow
     /// <summary>The condition that open runs meet; the text of the partial index.</summary>
     public const string IsOpen = "state IN ('waiting', 'running', 'interrupted', 'orphaned')";
 
+    /// <summary>The condition that closed runs meet that did not succeed; the text of the partial indexes.</summary>
+    public const string IsUnsuccessful = "state IN ('failed', 'dead', 'overlapped')";
+
     public string Id { get; set; } = "";
     public string Job { get; set; } = "";
     public string TriggerName { get; set; } = "";

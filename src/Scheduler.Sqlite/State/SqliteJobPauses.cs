@@ -50,7 +50,7 @@ internal sealed class SqliteJobPauses(StateDatabase database, string group, Time
         [.. connection.Query<Row>(Columns + " ORDER BY job, since", new { group }).Select(row => row.ToRecord())];
 
     /// <summary>Deletes what cannot matter any more.</summary>
-    public static void Prune(SqliteConnection connection, string group, DateTimeOffset endedBefore) =>
+    public static int Prune(SqliteConnection connection, string group, DateTimeOffset endedBefore) =>
         connection.Execute(Forget, new { group, before = Times.Of(endedBefore) });
 
     private object Values(string job) =>

@@ -5,8 +5,10 @@ using Scheduler.Runs;
 namespace Scheduler.Sqlite.State;
 
 /// <summary>The run ledger on SQLite. Thread-safe.</summary>
-internal sealed class SqliteRunLedger(StateDatabase database, string group) : IRunLedger
+internal sealed class SqliteRunLedger(StateDatabase database, string group, TimeProvider time) : IRunLedger
 {
+    private readonly SqlitePruning _pruning = new(database, group, time);
+
     private const string InsertRequest = """
         INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, request_key, created_at)
         VALUES (@group, @id, @job, @trigger, 'manual', @at, @lockKey, @data, 'waiting', 0, @requestKey, @at)
@@ -91,40 +93,8 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
 
     public ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(query);
-        LedgerRules.CheckLimit(query.Limit, 1_000);
-        var (at, id) = LedgerRules.ReadCursor(query.Cursor);
-        var values = new
-        {
-            group,
-            job = query.Job,
-            state = query.State is { } state ? Times.Of(state) : null,
-            at,
-            id,
-            limit = query.Limit + 1,
-        };
-        var tail =
-            "WHERE group_name = @group"
-            + (query.Job is null ? "" : " AND job = @job")
-            + (query.State is null ? "" : " AND state = @state")
-            + (query.Cursor is null ? "" : " AND (scheduled_at, id) < (@at, @id)")
-            + " ORDER BY scheduled_at DESC, id DESC LIMIT @limit";
-        return database.ReadAsync(
-            connection =>
-            {
-                var rows = RunQueries.List(connection, tail, values);
-                if (rows.Count <= query.Limit)
-                {
-                    return new RunPage([.. rows.Select(row => row.ToRecord())], Next: null);
-                }
-                var last = rows[query.Limit - 1];
-                return new RunPage(
-                    [.. rows.Take(query.Limit).Select(row => row.ToRecord())],
-                    LedgerRules.Cursor(Times.From(last.ScheduledAt), last.Id)
-                );
-            },
-            cancellationToken
-        );
+        var listing = new RunListing(query);
+        return database.ReadAsync(connection => RunList.Read(connection, group, listing), cancellationToken);
     }
 
     public ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
@@ -204,6 +174,6 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group) : IR
     public ValueTask<int> PruneAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
     {
         LedgerRules.CheckLimit(limit, 10_000);
-        return database.WriteAsync(connection => SqlitePruning.Run(connection, group, finishedBefore, limit), cancellationToken);
+        return _pruning.RunAsync(finishedBefore, limit, cancellationToken);
     }
 }

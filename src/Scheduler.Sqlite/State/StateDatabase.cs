@@ -83,6 +83,27 @@ internal sealed class StateDatabase : IDisposable
     public ValueTask<T> ReadAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken) =>
         CallAsync(_reads, work, cancellationToken);
 
+    /// <summary>
+    /// Moves what is committed from the log into the file, on a connection and thread of its own: else the writer does it when the log is
+    /// long, and keeps everybody waiting meanwhile. A log that is in use stays as it is; what goes wrong shows at the next write.
+    /// </summary>
+    public async ValueTask CheckpointAsync(CancellationToken cancellationToken)
+    {
+        var moving = Task.Run(
+            () =>
+            {
+                StateProblem.ThrowIfDeleted(Path);
+                using var connection = _source.OpenConnection();
+                using var command = connection.CreateCommand();
+                command.CommandText = "PRAGMA wal_checkpoint(PASSIVE)";
+                command.ExecuteNonQuery();
+            },
+            cancellationToken
+        );
+        await moving.WaitAsync(Limit, _context.Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        cancellationToken.ThrowIfCancellationRequested();
+    }
+
     /// <summary>Ends the threads; calls that wait are answered first, as far as they are done within 2 s.</summary>
     public void Dispose()
     {

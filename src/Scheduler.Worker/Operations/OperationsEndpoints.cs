@@ -44,8 +44,16 @@ internal static class OperationsEndpoints
 
     private static async Task<IResult> RunsAsync(HttpContext context, OperationsReader reader)
     {
-        var parameters = new Parameters(context, "job", "state", "limit", "cursor");
-        var query = new RunQuery(parameters.Text("job"), parameters.Word<RunState>("state"), parameters.Limit(), parameters.Text("cursor"));
+        var parameters = new Parameters(context, "job", "trigger", "state", "replica", "key", "from", "to", "limit", "cursor");
+        var (from, to) = parameters.Range();
+        var query = new RunQuery(parameters.Name("job"), parameters.Word<RunState>("state"), parameters.Limit(), parameters.Text("cursor"))
+        {
+            Trigger = parameters.Name("trigger"),
+            Replica = parameters.Name("replica"),
+            LockKey = parameters.Key("key"),
+            From = from,
+            To = to,
+        };
         if (parameters.Errors.Count > 0)
         {
             return Bad(parameters);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Scheduler.Locking;
 
 namespace Scheduler.Worker.Operations;
 
@@ -31,6 +32,70 @@ internal sealed class Parameters
     public Dictionary<string, string[]> Errors { get; } = new(StringComparer.Ordinal);
 
     public string? Text(string name) => _query[name] is [{ Length: > 0 } value] ? value : null;
+
+    /// <summary>A name that a record must have; one that none can have is an error.</summary>
+    public string? Name(string name)
+    {
+        if (!_query.ContainsKey(name))
+        {
+            return null;
+        }
+        if (_query[name] is [{ Length: > 0 } value] && !value.Any(char.IsControl))
+        {
+            return value;
+        }
+        Errors[name] = ["must be a name: not empty, without control characters; leave it out to see all"];
+        return null;
+    }
+
+    /// <summary>A lock key.</summary>
+    public LockKey? Key(string name)
+    {
+        if (!_query.ContainsKey(name))
+        {
+            return null;
+        }
+        var value = _query[name].ToString();
+        if (LockKey.Problem(value) is { } problem)
+        {
+            Errors[name] = [problem];
+            return null;
+        }
+        return LockKey.From(value);
+    }
+
+    /// <summary><c>from</c> and <c>to</c>: times from the one, which is in it, to the other, which is not.</summary>
+    public (DateTimeOffset? From, DateTimeOffset? To) Range()
+    {
+        var (from, to) = (Time("from"), Time("to"));
+        if (from >= to)
+        {
+            Errors["from"] = ["must be earlier than 'to'"];
+        }
+        return (from, to);
+    }
+
+    private DateTimeOffset? Time(string name)
+    {
+        if (!_query.ContainsKey(name))
+        {
+            return null;
+        }
+        if (
+            DateTimeOffset.TryParseExact(
+                _query[name].ToString(),
+                "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'",
+                CultureInfo.InvariantCulture,
+                DateTimeStyles.AssumeUniversal,
+                out var time
+            )
+        )
+        {
+            return time;
+        }
+        Errors[name] = ["must be a time in UTC such as 2026-01-31T12:00:00Z"];
+        return null;
+    }
 
     public int Limit()
     {

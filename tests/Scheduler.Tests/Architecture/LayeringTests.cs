@@ -32,11 +32,11 @@ public sealed class LayeringTests
             ["Quartz", "Microsoft.Extensions.*", "Microsoft.AspNetCore*"],
             AspNetFramework: true
         ),
-        // Measures the product beside hand-written code on the same drivers, so it knows them all; nothing knows it.
+        // Measures the product, the whole worker too, beside hand-written code on the same drivers, so it knows them all; nothing knows it.
         ["Scheduler.Bench"] = new(
-            ["Scheduler.*"],
-            ["Npgsql", "Quartz", "StackExchange.Redis", "Microsoft.Data.Sqlite.Core", "SQLitePCLRaw.*"],
-            ["Microsoft.Data.Sqlite", "Microsoft.Extensions.*"],
+            ["Scheduler.*", "Payments.Jobs"],
+            ["Dapper", "Npgsql", "Quartz", "StackExchange.Redis", "Microsoft.Data.Sqlite.Core", "SQLitePCLRaw.*"],
+            ["scheduler", "Serilog", "Microsoft.Data.Sqlite", "Microsoft.Extensions.*"],
             AspNetFramework: true
         ),
     };

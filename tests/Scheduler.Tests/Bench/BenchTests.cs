@@ -61,8 +61,24 @@ public sealed class BenchTests
         "2 processes: added p99",
     ];
 
+    private static readonly string[] Pages =
+    [
+        .. (
+            (string[])["no filter", "a job", "succeeded", "failed", "dead (10)", "orphaned (none)", "a job, dead", "a job, failed"]
+        ).SelectMany(filter => (string[])[$"{filter}: p50", $"{filter}: worst", $"{filter}, HTTP: p50", $"{filter}, HTTP: worst"]),
+    ];
+
+    private static readonly string[] History = [.. Pages, "a claim: p50", "a claim: p99", "a claim: longest", "runs deleted"];
+
     // What stands alone because nothing hand-written could do it, or because it is a part of the row above it.
-    private static readonly string[] WithoutFloor = ["lost", "share of a task, largest / smallest", "2 processes: of these Redis"];
+    private static readonly string[] WithoutFloor =
+    [
+        "lost",
+        "runs deleted",
+        "share of a task, largest / smallest",
+        "2 processes: of these Redis",
+        .. Pages,
+    ];
 
     // Side by side: much of it is waiting for leases to end.
     [Fact]
@@ -78,6 +94,10 @@ public sealed class BenchTests
         MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles, ["postgres"] = Cycles });
 
     [Fact]
+    public Task Pages_of_the_history_are_measured_and_claims_while_it_is_pruned() =>
+        MeasuresAsync("history", new(StringComparer.Ordinal) { ["sqlite"] = History, ["postgres"] = History });
+
+    [Fact]
     public Task Fires_are_measured_beside_the_cluster_of_Quartz() =>
         MeasuresAsync(
             "fires",
@@ -90,8 +110,8 @@ public sealed class BenchTests
         );
 
     [Theory]
-    [InlineData("allowed: locks, ledger, fires")]
-    [InlineData("allowed: locks, ledger, fires", "unlocks")]
+    [InlineData("allowed: locks, ledger, history, fires")]
+    [InlineData("allowed: locks, ledger, history, fires", "unlocks")]
     [InlineData("allowed: memory, sqlite, redis, redlock", "locks", "--store", "paper")]
     [InlineData("--store needs a value", "locks", "--store")]
     [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
@@ -114,7 +134,7 @@ public sealed class BenchTests
 
         Assert.Equal(0, code);
         Assert.All(
-            ["locks", "ledger", "fires", "--store", "--rounds", "--json", "--quick", "redis+sqlite"],
+            ["locks", "ledger", "history", "fires", "--store", "--rounds", "--json", "--quick", "redis+sqlite"],
             word => Assert.Contains(word, output, StringComparison.Ordinal)
         );
     }

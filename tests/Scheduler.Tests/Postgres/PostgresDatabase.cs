@@ -103,28 +103,49 @@ internal sealed class PostgresDatabase : IAsyncDisposable
             new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString
         );
         await connection.OpenAsync();
-        await using var find = new NpgsqlCommand("SELECT schemaname FROM pg_tables WHERE tablename = 'open_runs' ORDER BY 1", connection);
-        var schemas = new List<string>();
-        await using (var reader = await find.ExecuteReaderAsync())
+        foreach (var schema in await SchemasWithAsync(connection, "open_runs"))
         {
-            while (await reader.ReadAsync())
-            {
-                schemas.Add(reader.GetString(0));
-            }
-        }
-        foreach (var schema in schemas)
-        {
-            await using var differ = new NpgsqlCommand(
+            await SameAsync(
+                connection,
                 $"""
                 SELECT count(*) FROM
                   (SELECT group_name, id FROM "{schema}".runs WHERE {RunReader.IsOpen}) r
                   FULL JOIN "{schema}".open_runs o ON o.group_name = r.group_name AND o.run_id = r.id
                 WHERE o.run_id IS NULL OR r.id IS NULL
-                """,
-                connection
+                """
             );
-            Assert.Equal(0L, await differ.ExecuteScalarAsync());
         }
+        foreach (var schema in await SchemasWithAsync(connection, "unsuccessful_runs"))
+        {
+            await SameAsync(
+                connection,
+                $"""
+                SELECT count(*) FROM
+                  (SELECT * FROM "{schema}".runs WHERE state IN ('failed', 'dead', 'overlapped')) r
+                  FULL JOIN "{schema}".unsuccessful_runs u ON u.group_name = r.group_name AND u.run_id = r.id AND u.state = r.state
+                    AND u.scheduled_at = r.scheduled_at AND u.job = r.job
+                WHERE u.run_id IS NULL OR r.id IS NULL
+                """
+            );
+        }
+    }
+
+    private static async Task<List<string>> SchemasWithAsync(NpgsqlConnection connection, string table)
+    {
+        await using var find = new NpgsqlCommand($"SELECT schemaname FROM pg_tables WHERE tablename = '{table}' ORDER BY 1", connection);
+        var schemas = new List<string>();
+        await using var reader = await find.ExecuteReaderAsync();
+        while (await reader.ReadAsync())
+        {
+            schemas.Add(reader.GetString(0));
+        }
+        return schemas;
+    }
+
+    private static async Task SameAsync(NpgsqlConnection connection, string countDifferent)
+    {
+        await using var differ = new NpgsqlCommand(countDifferent, connection);
+        Assert.Equal(0L, await differ.ExecuteScalarAsync());
     }
 
     public async ValueTask DisposeAsync()

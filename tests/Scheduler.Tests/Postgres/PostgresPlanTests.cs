@@ -16,6 +16,18 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
 
     private const int InGroup = 10;
 
+    private static readonly RunQuery[] Lists =
+    [
+        new(),
+        new("settle", Cursor: $"{PostgresDatabase.Noon.AddMinutes(-5_000).ToUnixTimeMilliseconds()}_x"),
+        new("settle") { Trigger = "nightly" },
+        new() { Trigger = RunRecord.ManualTrigger },
+        new(State: RunState.Dead),
+        new("settle", RunState.Failed) { From = PostgresDatabase.Noon.AddMinutes(-5_000), To = PostgresDatabase.Noon },
+        // The rows of the first page match.
+        new("settle", RunState.Succeeded) { Replica = "r1" },
+    ];
+
     private PostgresDatabase _database = null!;
     private PostgresState _state = null!;
 
@@ -36,7 +48,8 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
     public async Task Hot_queries_read_a_few_pages_of_a_long_history(bool isAnalyzed)
     {
         await _database.ExecuteAsync(isAnalyzed ? "ANALYZE scheduler.runs" : "SELECT 1");
-        var queries = new RunQueries(new StatePlace(_database.ConnectionString, "scheduler"));
+        var place = new StatePlace(_database.ConnectionString, "scheduler");
+        var (queries, lists) = (new RunQueries(place), new RunListQueries(place, "test"));
         (string Sql, object[] Values)[] asked =
         [
             (queries.Occurrences, Ranges("settle", "none")),
@@ -47,12 +60,7 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         if (isAnalyzed)
         {
             // For people; the server analyzes a table that has grown within its first minute.
-            asked =
-            [
-                .. asked,
-                (queries.List(ofJob: false, inState: false, goesOn: false), ["test", 100]),
-                (queries.List(ofJob: true, inState: false, goesOn: true), ["test", "settle", At(-5_000), Guid.Empty, 100]),
-            ];
+            asked = [.. asked, .. Lists.Select(q => lists.Page(new RunListing(q))).Select(s => (s.Sql, s.Values.ToArray()))];
         }
         await using var source = NpgsqlDataSource.Create(_database.ConnectionString);
         foreach (var (sql, values) in asked)
@@ -61,6 +69,40 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
             Assert.DoesNotContain("Seq Scan on runs", plan, StringComparison.Ordinal);
             var pages = Pages().Matches(plan).Select(m => m.Value).First().Split('=')[1];
             Assert.True(int.Parse(pages, System.Globalization.CultureInfo.InvariantCulture) < 150, $"{pages} pages: {plan}");
+        }
+    }
+
+    [Fact]
+    public async Task Lists_of_what_is_rare_read_a_few_pages_after_many_of_what_is_frequent()
+    {
+        await _database.ExecuteAsync(
+            """
+            UPDATE scheduler.runs SET state = 'failed' WHERE job = 'settle' AND scheduled_at < '2026-01-31 00:00Z';
+            ANALYZE scheduler.runs, scheduler.unsuccessful_runs
+            """
+        );
+        RunQuery[] queries =
+        [
+            new("settle", Limit: 1),
+            new("settle", Limit: 1) { Trigger = "nightly" },
+            new(State: RunState.Failed, Limit: 1),
+            new("settle", RunState.Failed, Limit: 1),
+        ];
+        foreach (var query in queries)
+        {
+            // A session makes a plan for all values after some that were good for theirs.
+            for (var i = 0; i < 10; i++)
+            {
+                Assert.Single((await _state.Runs.ListAsync(query, Stop)).Items);
+            }
+            var rare = query.Job is null ? query with { State = RunState.Dead } : query with { Job = "rare" };
+            var before = await ReadAsync();
+            for (var i = 0; i < 10; i++)
+            {
+                Assert.Single((await _state.Runs.ListAsync(query, Stop)).Items);
+                Assert.Empty((await _state.Runs.ListAsync(rare, Stop)).Items);
+            }
+            Assert.InRange(await ReadAsync() - before, 1, 20 * MostPages);
         }
     }
 

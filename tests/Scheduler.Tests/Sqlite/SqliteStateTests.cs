@@ -84,6 +84,75 @@ public sealed class SqliteStateTests : StateConformance
         );
     }
 
+    [Fact]
+    public async Task Pruning_goes_in_steps_of_any_size_and_takes_exactly_what_it_may()
+    {
+        await using var files = new StateFolder();
+        // A clock that goes on: the steps are as long as they take.
+        var state = await files.OpenAsync(TimeProvider.System);
+        var cancel = TestContext.Current.CancellationToken;
+        List<Occurrence> old =
+        [
+            .. Enumerable.Range(0, 300).Select(i => new Occurrence("settle", "nightly", StateFolder.Noon.AddMinutes(i))),
+        ];
+        await state.Runs.RecordOverlappedAsync(old, StateFolder.Key, StateFolder.Noon, cancel);
+        await state.Runs.RecordOverlappedAsync([old[0] with { Trigger = "other" }], StateFolder.Key, StateFolder.Noon.AddDays(1), cancel);
+
+        foreach (var (limit, deleted) in ((int, int)[])[(1, 1), (53, 53), (51, 51), (150, 150), (1_000, 45), (1_000, 0)])
+        {
+            Assert.Equal(deleted, await state.Runs.PruneAsync(StateFolder.Noon.AddHours(1), limit, cancel));
+        }
+        Assert.Equal(1, files.Runs());
+    }
+
+    [Fact]
+    public async Task Pages_of_the_history_are_read_in_the_order_of_an_index()
+    {
+        await using var files = new StateFolder();
+        var state = await files.OpenAsync();
+        var cursor = $"{StateFolder.Noon.ToUnixTimeMilliseconds()}_x";
+        RunQuery[] queries =
+        [
+            new(Cursor: cursor),
+            new("j", Cursor: cursor),
+            new("j") { Trigger = "t", From = StateFolder.Noon },
+            new() { Trigger = RunRecord.ManualTrigger, To = StateFolder.Noon },
+            new(State: RunState.Dead, Cursor: cursor),
+            new("j", RunState.Failed, Cursor: cursor) { From = StateFolder.Noon },
+            new(State: RunState.Running, Cursor: cursor),
+        ];
+        Assert.Equal(Enum.GetValues<RunListSource>().Order(), queries.Select(q => new RunListing(q).Source).Order());
+        foreach (var query in queries)
+        {
+            var sql = $"SELECT * {RunList.Range(new RunListing(query))} ORDER BY scheduled_at DESC, id DESC LIMIT 100";
+            var plan = await state.Database.ReadAsync(
+                c =>
+                    c.Query(
+                            $"EXPLAIN QUERY PLAN {sql}",
+                            new
+                            {
+                                group = "",
+                                job = "",
+                                trigger = "",
+                                state = "",
+                                from = 0,
+                                at = 0,
+                                id = "",
+                            }
+                        )
+                        .Select(row => (string)row.detail)
+                        .ToList(),
+                TestContext.Current.CancellationToken
+            );
+
+            // Nothing is sorted, and the range is a part of what is looked up.
+            var step = Assert.Single(plan);
+            Assert.StartsWith("SEARCH", step, StringComparison.Ordinal);
+            Assert.True(query.From is null || step.Contains("scheduled_at>?", StringComparison.Ordinal), step);
+            Assert.True((query.Cursor ?? (object?)query.To) is null || step.Contains("<(?,?)", StringComparison.Ordinal), step);
+        }
+    }
+
     private sealed class Fixture : StateFixture
     {
         private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("state-");

@@ -111,6 +111,23 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
     }
 
     [Fact]
+    public async Task Filters_by_trigger_key_replica_and_time_hold_together()
+    {
+        var run = (await _app.ItemsAsync("/api/runs?job=long&trigger=b&state=running"))[^1];
+        var replica = run.GetProperty("replica").GetString()!;
+        var at = Utc(run.GetProperty("scheduledAt"));
+        var path = $"/api/runs?job=long&trigger=b&key={Uri.EscapeDataString("long:b%20b")}&replica={replica}&state=running";
+        Assert.Equal(Id(run), Id(Assert.Single((await _app.GetAsync(path)).Items)));
+        Assert.Equal(Id(run), Id(Assert.Single((await _app.GetAsync($"{path}&from={at:s}Z&to={at.AddSeconds(1):s}Z")).Items)));
+        Assert.Empty((await _app.GetAsync($"{path}&from={at.AddSeconds(1):s}Z")).Items);
+        Assert.Empty((await _app.GetAsync($"{path}&to={at:s}Z")).Items);
+        Assert.Empty((await _app.GetAsync($"{path.Replace("trigger=b", "trigger=a", StringComparison.Ordinal)}")).Items);
+        Assert.Empty((await _app.GetAsync("/api/runs?replica=w2")).Items);
+        Assert.Empty((await _app.GetAsync("/api/runs?key=long:c")).Items);
+        Assert.Empty((await _app.GetAsync("/api/runs?trigger=manual")).Items);
+    }
+
+    [Fact]
     public async Task Pages_give_each_run_once()
     {
         await _app.ItemsAsync("/api/runs?job=talk&state=succeeded", atLeast: 4);
@@ -171,6 +188,15 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
     [InlineData("/api/runs?state=3", "state")]
     [InlineData("/api/runs?jobs=talk", "jobs")]
     [InlineData("/api/runs?cursor=nonsense", "cursor")]
+    [InlineData("/api/runs?job=", "job")]
+    [InlineData("/api/runs?trigger=%00", "trigger")]
+    [InlineData("/api/runs?replica=", "replica")]
+    [InlineData("/api/runs?key=", "key")]
+    [InlineData("/api/runs?from=yesterday", "from")]
+    [InlineData("/api/runs?from=", "from")]
+    [InlineData("/api/runs?to=2026-01-31T12:00:00", "to")]
+    [InlineData("/api/runs?to=2026-01-31T12:00:00%2B01:00", "to")]
+    [InlineData("/api/runs?from=2026-01-31T12:00:00.5Z&to=2026-01-31T12:00:00.500Z", "from")]
     [InlineData("/api/runs/x?full=1", "full")]
     [InlineData("/api/jobs?name=talk", "name")]
     [InlineData("/api/replicas?all=1", "all")]
