@@ -4,6 +4,7 @@ using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
 using Scheduler.Jobs.Telemetry;
+using Scheduler.Jobs.Versions;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -18,6 +19,7 @@ internal sealed class FireReader(
     ReplicaOrder order,
     StandBy? standBy,
     PausedJobs paused,
+    ScheduleBounds bounds,
     LeaseOptions leases,
     TimeProvider time,
     ILogger<FireReader> logger
@@ -65,6 +67,10 @@ internal sealed class FireReader(
         if (state is not null && !paused.IsKnown)
         {
             return (null, "it is not known yet what is paused");
+        }
+        if (bounds.WhyNot(occurrence) is { } why)
+        {
+            return (null, why);
         }
         if (paused.Covers(policy.Job, occurrence.ScheduledAt))
         {

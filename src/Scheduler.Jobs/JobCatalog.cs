@@ -21,14 +21,16 @@ internal sealed class JobCatalog(IReadOnlyList<JobDefinition> definitions)
     /// <summary>Their names, in order.</summary>
     public IReadOnlyList<string> Names => [.. _byName.Keys.Order(StringComparer.Ordinal)];
 
-    /// <summary>The policy of a job by name, also of one that came to Quartz after the start and has not fired here yet.</summary>
+    /// <summary>The policy of a job by any of its names, also of one that came to Quartz after the start and has not fired here yet.</summary>
     public async ValueTask<JobPolicy?> FindAsync(IScheduler scheduler, string job, CancellationToken cancellationToken)
     {
-        if (Find(job) is null)
+        var identity =
+            definitions.FirstOrDefault(d => d.Name == job || d.FormerNames.Contains(job, StringComparer.Ordinal))?.Identity ?? job;
+        if (Find(identity) is null)
         {
             await LearnAsync(scheduler, cancellationToken);
         }
-        return Find(job);
+        return Find(identity);
     }
 
     /// <summary>Learns the jobs that Quartz got since; one whose attribute cannot be used stays unknown.</summary>
@@ -51,7 +53,7 @@ internal sealed class JobCatalog(IReadOnlyList<JobDefinition> definitions)
 
     private JobPolicy Add(JobKey key, Type type)
     {
-        var definition = definitions.FirstOrDefault(d => d.Name == QuartzNames.JobName(key));
+        var definition = definitions.FirstOrDefault(d => d.Identity == QuartzNames.JobName(key));
         var policy = _byKey.GetOrAdd(key, JobPolicy.Of(key, type, definition));
         _byName[policy.Job] = policy;
         return policy;

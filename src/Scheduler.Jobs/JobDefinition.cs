@@ -3,13 +3,22 @@ using Scheduler.Runs;
 
 namespace Scheduler.Jobs;
 
-/// <summary>A job of the group: its name is its identity (lock key, ledger); the class may be renamed.</summary>
+/// <summary>A job of the group: its name is its identity (lock key, ledger), unless it has former ones; the class may be renamed.</summary>
 /// <param name="Name">The identity; 1 to 200 characters.</param>
 /// <param name="Type">The class; an <see cref="Quartz.IJob"/> with <see cref="SingleInstanceAttribute"/> or
 /// <see cref="EveryReplicaAttribute"/>.</param>
 /// <param name="Triggers">Its schedules, equal on all replicas.</param>
 public sealed record JobDefinition(string Name, Type Type, IReadOnlyList<TriggerDefinition> Triggers)
 {
+    /// <summary>
+    /// What the job was called before, the oldest first: its identity stays that one, so that replicas of both configurations, and its
+    /// history, meet. Each 1 to 200 characters; no other job may have it. Default: none.
+    /// </summary>
+    public IReadOnlyList<string> FormerNames { get; init; } = [];
+
+    /// <summary>What locks, triggers and ledger call the job: the oldest of its names.</summary>
+    public string Identity => FormerNames is [var oldest, ..] ? oldest : Name;
+
     /// <summary>Overrides <see cref="SingleInstanceAttribute.Lease"/>.</summary>
     public TimeSpan? Lease { get; init; }
 
@@ -51,7 +60,7 @@ public sealed record JobDefinition(string Name, Type Type, IReadOnlyList<Trigger
 
     /// <summary>The key template that its runs lock, or <see langword="null"/> for a job without a lock.</summary>
     public string? LockKeyTemplate =>
-        JobPolicy.Find<SingleInstanceAttribute>(Type) is { } attribute ? attribute.Key ?? $"job:{Uri.EscapeDataString(Name)}" : null;
+        JobPolicy.Find<SingleInstanceAttribute>(Type) is { } attribute ? attribute.Key ?? $"job:{Uri.EscapeDataString(Identity)}" : null;
 }
 
 /// <summary>A schedule. Exactly one of <paramref name="Cron"/> and <paramref name="Every"/> is set.</summary>

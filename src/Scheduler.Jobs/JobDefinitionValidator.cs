@@ -45,6 +45,36 @@ public static class JobDefinitionValidator
         }
     }
 
+    /// <summary>Checks that no two jobs have a name in common, former ones included.</summary>
+    /// <param name="jobs">All jobs.</param>
+    /// <param name="section">Where they stand in the configuration.</param>
+    /// <returns>One sentence per problem.</returns>
+    public static IEnumerable<string> ValidateNames(IReadOnlyList<JobDefinition> jobs, string section)
+    {
+        ArgumentNullException.ThrowIfNull(jobs);
+        foreach (var job in jobs)
+        {
+            foreach (var former in job.FormerNames)
+            {
+                if (former.Length is 0 or > MaxNameLength)
+                {
+                    yield return $"{section}:{job.Name}:FormerNames: a name has 1 to {MaxNameLength} characters; this one has {former.Length}.";
+                }
+                else if (former == job.Name || job.FormerNames.Count(f => f == former) > 1)
+                {
+                    yield return $"{section}:{job.Name}:FormerNames: '{former}' is there twice, or is the job's name; remove it.";
+                }
+                else if (
+                    jobs.FirstOrDefault(j => j != job && (j.Name == former || j.FormerNames.Contains(former, StringComparer.Ordinal))) is
+                    { } other
+                )
+                {
+                    yield return $"{section}:{job.Name}:FormerNames: '{former}' is a name of the job '{other.Name}' too, and both would be one job.";
+                }
+            }
+        }
+    }
+
     /// <summary>Checks what a job's attribute says, where its definition does not override it.</summary>
     internal static IEnumerable<string> ValidateAttribute(JobDefinition job, LeaseOptions leases, string place)
     {
@@ -119,7 +149,7 @@ public static class JobDefinitionValidator
 
     private static IEnumerable<string> ValidateKey(JobDefinition job, SingleInstanceAttribute attribute, string place)
     {
-        var (template, problem) = KeyTemplate.Parse(attribute.Key ?? $"job:{Uri.EscapeDataString(job.Name)}");
+        var (template, problem) = KeyTemplate.Parse(attribute.Key ?? $"job:{Uri.EscapeDataString(job.Identity)}");
         if (template is null)
         {
             yield return $"{place}: the key of {job.Type.Name}: {problem}";

@@ -42,12 +42,12 @@ public sealed class PauseRequests
     /// <summary>Pauses a job; where it is paused already, nothing changes.</summary>
     /// <exception cref="StateUnavailableException">State did not answer; whether it is paused is unknown.</exception>
     public ValueTask<PauseAnswer> PauseAsync(string job, CancellationToken cancellationToken) =>
-        ChangeAsync(job, async (pauses, token) => await pauses.PauseAsync(job, token), cancellationToken);
+        ChangeAsync(job, async (pauses, identity, token) => await pauses.PauseAsync(identity, token), cancellationToken);
 
     /// <summary>Ends the pause of a job.</summary>
     /// <exception cref="StateUnavailableException">State did not answer; whether it is paused is unknown.</exception>
     public ValueTask<PauseAnswer> ResumeAsync(string job, CancellationToken cancellationToken) =>
-        ChangeAsync(job, (pauses, token) => pauses.ResumeAsync(job, token), cancellationToken);
+        ChangeAsync(job, (pauses, identity, token) => pauses.ResumeAsync(identity, token), cancellationToken);
 
     /// <summary>The pause of a job that lasts, as this replica knew it at its last heartbeat; <see langword="null"/> when there is
     /// none.</summary>
@@ -55,7 +55,7 @@ public sealed class PauseRequests
 
     private async ValueTask<PauseAnswer> ChangeAsync(
         string job,
-        Func<IJobPauses, CancellationToken, ValueTask<JobPause?>> change,
+        Func<IJobPauses, string, CancellationToken, ValueTask<JobPause?>> change,
         CancellationToken cancellationToken
     )
     {
@@ -69,7 +69,7 @@ public sealed class PauseRequests
         {
             return new PauseAnswer.Refused($"Job '{job}' runs on every replica by itself; only a [SingleInstance] job can be paused.");
         }
-        var pause = await _state.CallAsync((s, token) => change(s.Pauses, token), cancellationToken);
+        var pause = await _state.CallAsync((s, token) => change(s.Pauses, policy.Job, token), cancellationToken);
         await _paused.RefreshAsync(_state, cancellationToken);
         _loops.Wake();
         return new PauseAnswer.Done(pause);

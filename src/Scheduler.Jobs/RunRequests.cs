@@ -111,14 +111,14 @@ public sealed class RunRequests
         RunRequest row;
         try
         {
-            row = new RunRequest(job, lockKey, QuartzNames.ToJson(merged), _time.GetUtcNow(), requestKey);
+            row = new RunRequest(policy.Job, lockKey, QuartzNames.ToJson(merged), _time.GetUtcNow(), requestKey);
         }
         catch (JobExecutionException e)
         {
             return new RunRequestAnswer.Refused(e.Message);
         }
         await _paused.RefreshAsync(_state, cancellationToken);
-        if (_paused.Find(job) is { } pause)
+        if (_paused.Find(policy.Job) is { } pause)
         {
             return new RunRequestAnswer.Paused(pause);
         }

@@ -8,6 +8,7 @@ using Scheduler.Jobs.Hosting;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
+using Scheduler.Jobs.Versions;
 using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Runs;
@@ -97,6 +98,7 @@ public static class SingleInstanceQuartzExtensions
             p.GetRequiredService<ReplicaOrder>(),
             p.GetService<StandBy>(),
             p.GetRequiredService<PausedJobs>(),
+            p.GetRequiredService<ScheduleBounds>(),
             options.Leases,
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<FireReader>>()
@@ -104,6 +106,7 @@ public static class SingleInstanceQuartzExtensions
         services.AddSingleton<RunLauncher>();
         services.AddSingleton<ReplicaOrder>();
         services.AddSingleton<PausedJobs>();
+        services.AddSingleton<ScheduleBounds>();
         if (builder.State is not null)
         {
             services.AddSingleton(p => new RunRequests(
@@ -114,6 +117,7 @@ public static class SingleInstanceQuartzExtensions
                 p.GetRequiredService<GroupLoops>(),
                 p.GetRequiredService<TimeProvider>()
             ));
+            services.AddSingleton<VersionWatch>();
             services.AddSingleton(p => new PauseRequests(
                 p.GetRequiredService<StateGuard>(),
                 p.GetRequiredService<JobCatalog>(),
@@ -134,7 +138,11 @@ public static class SingleInstanceQuartzExtensions
         }
         services.AddSingleton<LevelCheck>();
         services.AddSingleton<QuartzInventory>();
-        services.AddSingleton(p => new ReplicaStatus(p.GetRequiredService<ILockProvider>(), p.GetRequiredService<StateHolder>().Guard));
+        services.AddSingleton(p => new ReplicaStatus(
+            p.GetRequiredService<ILockProvider>(),
+            p.GetRequiredService<StateHolder>().Guard,
+            p.GetRequiredService<ScheduleBounds>()
+        ));
         services.AddSingleton(MakeLoops);
     }
 
@@ -142,14 +150,14 @@ public static class SingleInstanceQuartzExtensions
     {
         foreach (var job in jobs)
         {
-            var key = new JobKey(job.Name);
+            var key = new JobKey(job.Identity);
             quartz.AddJob(job.Type, c => c.WithIdentity(key).StoreDurably());
             foreach (var trigger in job.Triggers)
             {
                 quartz.AddTrigger(
                     (services, c) =>
                     {
-                        c.WithIdentity(trigger.Name, job.Name).ForJob(key).WithSchedule(ScheduleOf(trigger));
+                        c.WithIdentity(trigger.Name, job.Identity).ForJob(key).WithSchedule(ScheduleOf(trigger));
                         if (trigger.Every is { } every)
                         {
                             var now = services.GetRequiredService<TimeProvider>().GetUtcNow();
@@ -256,7 +264,10 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<RunPipeline>(),
             services.GetRequiredService<RunLauncher>(),
             jobs,
+            services.GetRequiredService<ReplicaIdentity>(),
+            services.GetRequiredService<ReplicaOrder>(),
             services.GetRequiredService<PausedJobs>(),
+            services.GetRequiredService<ScheduleBounds>(),
             new GroupPace(services.GetRequiredService<ReplicaOrder>(), jobs, options.Leases, locks.Traits.HostLocal),
             time,
             options.MaxClockOffset,
@@ -269,6 +280,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<ReplicaStatus>(),
             services.GetRequiredService<ReplicaOrder>(),
             services.GetRequiredService<PausedJobs>(),
+            services.GetRequiredService<VersionWatch>(),
             options,
             time,
             services.GetRequiredService<ILogger<Heartbeat>>()

@@ -29,9 +29,10 @@ public interface IScheduleLedger
     public const int MaxBatch = 500;
 
     /// <summary>
-    /// Reports that this replica has definitions; the first report creates one with since = settled until = <paramref name="now"/>.
-    /// So does a report of one that is not the newest any more: it is the newest again, and nothing before its return is due, because
-    /// the rows of that time may have been pruned.
+    /// Reports that this replica has definitions; the first report creates one with since = settled until = <paramref name="now"/>, or 10 s
+    /// later where a living replica has another one of the same trigger: until then that one counts. A report of one that is not the newest
+    /// any more makes it the newest again, from now on, because the rows of the time before may have been pruned; but not while a living
+    /// replica has a newer one.
     /// </summary>
     /// <param name="definitions">At most <see cref="MaxBatch"/>, each once.</param>
     /// <param name="now">The replica's wall clock.</param>
@@ -42,6 +43,18 @@ public interface IScheduleLedger
         DateTimeOffset now,
         CancellationToken cancellationToken
     );
+
+    /// <summary>Says which definitions a replica has, all of them; it lives as long as its heartbeat is younger than 6 s and says that it
+    /// runs.</summary>
+    /// <param name="replica">The replica's id.</param>
+    /// <param name="definitions">Each trigger once.</param>
+    /// <param name="now">The replica's wall clock.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    ValueTask HoldAsync(string replica, IReadOnlyList<ScheduleKey> definitions, DateTimeOffset now, CancellationToken cancellationToken);
+
+    /// <summary>Lists the definitions of triggers of which living replicas have different ones: for each trigger those that they have, the
+    /// newest last. That one counts from its <see cref="ScheduleRecord.Since"/> on, the one before it until then.</summary>
+    ValueTask<IReadOnlyList<ScheduleRecord>> ContestedAsync(CancellationToken cancellationToken);
 
     /// <summary>Moves <see cref="ScheduleRecord.SettledUntil"/> forward; an earlier time changes nothing.</summary>
     /// <param name="settled">At most <see cref="MaxBatch"/>, each definition once.</param>

@@ -18,7 +18,8 @@ internal sealed class GroupLoops(Reconciler? reconciler, StandBy? standBy, Heart
     /// <summary>Starts them.</summary>
     public void Start(IScheduler scheduler, IReadOnlyList<TrackedSchedule> schedules)
     {
-        _reconciling = Task.Run(() => reconciler?.RunAsync(scheduler, schedules, _stopReconciling.Token) ?? Task.CompletedTask);
+        reconciler?.Track(schedules);
+        _reconciling = Task.Run(() => reconciler?.RunAsync(scheduler, _stopReconciling.Token) ?? Task.CompletedTask);
         _standingBy = Task.Run(() => standBy?.RunAsync(scheduler, _stopReconciling.Token) ?? Task.CompletedTask);
         _beating = Task.Run(() => heartbeat?.RunAsync(_stopHeartbeat.Token) ?? Task.CompletedTask);
     }

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
+using Scheduler.Jobs.Versions;
 using Scheduler.Runs;
 
 namespace Scheduler.Jobs.Hosting;
@@ -13,6 +14,7 @@ internal sealed class Heartbeat(
     ReplicaStatus status,
     ReplicaOrder order,
     PausedJobs paused,
+    VersionWatch versions,
     SingleInstanceOptions options,
     TimeProvider time,
     ILogger<Heartbeat> logger
@@ -45,6 +47,7 @@ internal sealed class Heartbeat(
                     _members.Observe(members.Items);
                     order.Observe(members, asked);
                     paused.Observe(members);
+                    await versions.LookAsync(cancellationToken);
                     told = false;
                 }
 #pragma warning disable CA1031 // A heartbeat that ended for one failure would make a living replica look dead.

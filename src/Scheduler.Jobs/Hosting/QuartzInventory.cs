@@ -30,7 +30,7 @@ internal sealed class QuartzInventory(
         {
             var name = QuartzNames.JobName(detail.Key);
             problems.AddRange(JobDefinitionValidator.ValidateClass(detail.JobType.Type, $"Job '{name}'", options.RequireAttribute));
-            if (definitions.All(d => d.Name != name))
+            if (definitions.All(d => d.Identity != name))
             {
                 var definition = new JobDefinition(name, detail.JobType.Type, []);
                 problems.AddRange(JobDefinitionValidator.ValidateAttribute(definition, options.Leases, $"Job '{name}'"));

@@ -1,3 +1,4 @@
+using Scheduler.Jobs.Versions;
 using Scheduler.Leases;
 using Scheduler.Runs;
 
@@ -11,9 +12,11 @@ public sealed class ReplicaStatus
 
     private readonly ILockProvider _locks;
     private readonly StateGuard? _state;
+    private readonly ScheduleBounds _bounds;
     private volatile string? _notRunning = "the scheduler has not started yet";
 
-    internal ReplicaStatus(ILockProvider locks, StateGuard? state) => (_locks, _state) = (locks, state);
+    internal ReplicaStatus(ILockProvider locks, StateGuard? state, ScheduleBounds bounds) =>
+        (_locks, _state, _bounds) = (locks, state, bounds);
 
     /// <summary>Whether lock store and State answer and the scheduler runs.</summary>
     public bool IsReady => NotReadyReasons.Count == 0;
@@ -39,6 +42,12 @@ public sealed class ReplicaStatus
             return reasons;
         }
     }
+
+    /// <summary>From when on this replica's definition of a trigger does not count, because a living replica has a newer one;
+    /// <see langword="null"/> while it counts.</summary>
+    /// <param name="job">The job's identity.</param>
+    /// <param name="trigger">The trigger.</param>
+    public DateTimeOffset? SupersededAt(string job, string trigger) => _bounds.Superseded(job, trigger);
 
     /// <summary>Whether the host has come up.</summary>
     internal bool IsStarted { get; private set; }

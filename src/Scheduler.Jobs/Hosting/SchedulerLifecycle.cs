@@ -41,7 +41,7 @@ internal sealed class SchedulerLifecycle(
     /// <exception cref="SchedulerConfigurationException">Only a change of configuration or set-up helps.</exception>
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
-        List<string> problems = [.. options.Validate()];
+        List<string> problems = [.. options.Validate(), .. JobDefinitionValidator.ValidateNames(group.Jobs, "Scheduler:Jobs")];
         foreach (var job in group.Jobs)
         {
             problems.AddRange(JobDefinitionValidator.Validate(job, options.Leases, "Scheduler:Jobs"));

@@ -22,6 +22,14 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
     /// <summary>How far State's clock is ahead of this replica's; zero while that is unknown.</summary>
     public TimeSpan StateIsAhead => _view?.StateIsAhead ?? TimeSpan.Zero;
 
+    /// <summary>How long ago running members came, went or changed their jobs, as far as this replica saw; no time while they are
+    /// unknown.</summary>
+    public TimeSpan SinceChange => _view is { } view ? time.GetElapsedTime(view.ChangedAt) : TimeSpan.Zero;
+
+    /// <summary>Whether the members are known and none of them, this one left aside, has a job.</summary>
+    /// <param name="job">The job.</param>
+    public bool NobodyElseHas(string job) => Current is { } view && !view.Others.ContainsKey(job);
+
     /// <summary>How many replicas run, this one included; 1 while that is unknown.</summary>
     public int Living => Current is { } view ? view.Members.Count + 1 : 1;
 
@@ -41,8 +49,10 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         ];
         var middle = asked + ((time.GetUtcNow() - asked) / 2);
         // Members come and go rarely, and with a thousand jobs each the dictionary is most of what a heartbeat costs.
-        var known = _view is { } before && before.Members.SequenceEqual(others) ? before.Others : OrderOf(others);
-        _view = new View(others, known, members.Now - middle, time.GetTimestamp());
+        var now = time.GetTimestamp();
+        var (order, changed) =
+            _view is { } before && before.Members.SequenceEqual(others) ? (before.Others, before.ChangedAt) : (OrderOf(others), now);
+        _view = new View(others, order, members.Now - middle, now, changed);
     }
 
     /// <summary>How many replicas come before this one for an occurrence; 0 while the members are not known.</summary>
@@ -109,5 +119,5 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
     // Equal when the list of jobs is the very same one: States give it again while it has not changed.
     private readonly record struct Member(string Id, IReadOnlyList<string> Jobs);
 
-    private sealed record View(List<Member> Members, Dictionary<string, ulong[]> Others, TimeSpan StateIsAhead, long Since);
+    private sealed record View(List<Member> Members, Dictionary<string, ulong[]> Others, TimeSpan StateIsAhead, long Since, long ChangedAt);
 }

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Quartz;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
+using Scheduler.Jobs.Versions;
 using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Runs;
@@ -28,6 +29,8 @@ internal sealed class Reconciler : IDisposable
     private readonly ILogger _logger;
     private readonly WakeSignal _wake;
     private readonly GroupPace _pace;
+    private readonly ReplicaOrder _order;
+    private readonly ScheduleBounds _bounds;
     private readonly RunningSightings _running;
     private readonly KnownHolds _holds;
     private volatile HashSet<LockKey> _watched = [];
@@ -43,7 +46,10 @@ internal sealed class Reconciler : IDisposable
         RunPipeline pipeline,
         RunLauncher launcher,
         JobCatalog jobs,
+        ReplicaIdentity replica,
+        ReplicaOrder order,
         PausedJobs paused,
+        ScheduleBounds bounds,
         GroupPace pace,
         TimeProvider time,
         TimeSpan maxClockOffset,
@@ -51,20 +57,26 @@ internal sealed class Reconciler : IDisposable
     )
     {
         (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
+        (_order, _bounds) = (order, bounds);
         (_pace, _maxClockOffset, _logger) = (pace, maxClockOffset, logger);
-        _settler = new Settler(state, paused, time, logger);
+        _settler = new Settler(state, replica, paused, bounds, time, logger);
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
         _holds = new KnownHolds(time);
     }
 
-    /// <summary>Runs until cancelled.</summary>
-    /// <param name="scheduler">Where runs are started.</param>
-    /// <param name="schedules">The schedules of this replica.</param>
-    /// <param name="cancellationToken">Ends the loop.</param>
-    public async Task RunAsync(IScheduler scheduler, IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
+    /// <summary>Takes the schedules of this replica, before any of them fires.</summary>
+    public void Track(IReadOnlyList<TrackedSchedule> schedules)
     {
         _schedules = schedules;
+        _bounds.Expect(schedules.Select(s => s.Key));
+    }
+
+    /// <summary>Runs until cancelled.</summary>
+    /// <param name="scheduler">Where runs are started.</param>
+    /// <param name="cancellationToken">Ends the loop.</param>
+    public async Task RunAsync(IScheduler scheduler, CancellationToken cancellationToken)
+    {
         _launcher.LaunchEnded += LookForTheNext;
         _state.CameUp += _wake.Set;
         using var watch = _locks.Watch(key =>
@@ -142,6 +154,10 @@ internal sealed class Reconciler : IDisposable
             {
                 candidates.Add(new Launch(OccurrenceOf(run), run.LockKey, run.Id, run.Data, Why(run), run.State == RunState.Running));
             }
+            else if (due && run.State != RunState.Orphaned && _jobs.Find(run.Job) is null && _order.NobodyElseHas(run.Job))
+            {
+                await OrphanAsync(run, cancellationToken);
+            }
         }
         if (_settleNow || _time.GetElapsedTime(_lastSettling) >= _pace.SettleInterval)
         {
@@ -162,6 +178,19 @@ internal sealed class Reconciler : IDisposable
         }
         soonest = left < soonest ? left : soonest;
         return false;
+    }
+
+    // Also of a job that only a replica had which is dead: it would seem to run for ever.
+    private async ValueTask OrphanAsync(RunRecord run, CancellationToken cancellationToken)
+    {
+        if (run.State == RunState.Running && await _locks.ReadAsync(run.LockKey, cancellationToken) is not null)
+        {
+            return;
+        }
+        if (await _state.CallAsync((s, token) => s.Runs.OrphanAsync(run.Id, run.Token, token), cancellationToken))
+        {
+            JobLog.Orphaned(_logger, OccurrenceOf(run), run.Id);
+        }
     }
 
     // What was missed is made up for one after another, not one a second, and takes a key that comes free before the next due time does.

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Scheduler.Jobs.Telemetry;
+using Scheduler.Jobs.Versions;
 using Scheduler.Runs;
 
 namespace Scheduler.Jobs.Reconciliation;
@@ -8,10 +9,19 @@ namespace Scheduler.Jobs.Reconciliation;
 /// Looks at what schedules were due to fire since the bound up to which everything has a row, records what was overlapped, and names
 /// what has to be run. Asks State for many schedules at once. Used by the reconciler's loop alone.
 /// </summary>
-internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider time, ILogger logger)
+internal sealed class Settler(
+    StateGuard state,
+    ReplicaIdentity replica,
+    PausedJobs paused,
+    ScheduleBounds bounds,
+    TimeProvider time,
+    ILogger logger
+)
 {
     // One call has the time limit of a call, and its answer is in memory at once.
     private const int Together = 250;
+
+    private bool _holds;
 
     /// <summary>Settles schedules up to a time.</summary>
     /// <param name="schedules">The schedules.</param>
@@ -25,6 +35,11 @@ internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider 
         CancellationToken cancellationToken
     )
     {
+        await HoldAsync(schedules, cancellationToken);
+        foreach (var schedule in schedules.Where(s => bounds.IsUnknown(s.Key)))
+        {
+            schedule.Forget();
+        }
         await ForAllAsync(schedules.Where(s => s.SettledUntil is null), s => s, chunk => ObserveAsync(chunk, cancellationToken));
         var (missing, settled) = (new List<Launch>(), new List<TrackedSchedule>());
         await ForAllAsync(LookAt(schedules, until), l => l.Schedule, chunk => JudgeAsync(chunk, missing, settled, cancellationToken));
@@ -39,10 +54,21 @@ internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider 
             s => s,
             async chunk =>
             {
-                List<SettledSchedule> bounds = [.. chunk.Select(s => new SettledSchedule(s.Key, s.SettledUntil!.Value))];
-                await state.CallAsync((s, token) => s.Schedules.SettleAsync(bounds, token), cancellationToken);
+                List<SettledSchedule> reached = [.. chunk.Select(s => new SettledSchedule(s.Key, s.SettledUntil!.Value))];
+                await state.CallAsync((s, token) => s.Schedules.SettleAsync(reached, token), cancellationToken);
             }
         );
+
+    // Before State is asked what counts: the others are to know what this replica has when it does.
+    private async ValueTask HoldAsync(IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
+    {
+        if (!_holds)
+        {
+            List<ScheduleKey> keys = [.. schedules.Select(s => s.Key)];
+            await state.CallAsync((s, token) => s.Schedules.HoldAsync(replica.Id, keys, time.GetUtcNow(), token), cancellationToken);
+            _holds = true;
+        }
+    }
 
     private async ValueTask ObserveAsync(IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
     {
@@ -51,6 +77,7 @@ internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider 
         foreach (var (schedule, record) in schedules.Zip(records))
         {
             schedule.Observe(record);
+            bounds.Begin(record);
         }
     }
 
@@ -61,8 +88,7 @@ internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider 
         {
             try
             {
-                var certain = paused.CertainUntil(schedule.Policy.Job);
-                var end = certain < until ? certain : until;
+                var end = Min(until, Min(paused.CertainUntil(schedule.Policy.Job), bounds.UntilOf(schedule.Key)));
                 if (schedule.Due(end, schedule.Policy.CatchUp.Limit) is { Due: { Count: > 0 } due, LeftOut: var leftOut })
                 {
                     looks.Add(new Look(schedule, due, leftOut, end));
@@ -97,7 +123,7 @@ internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider 
                 Tell(look, policy.CatchUp, settlement);
                 bool IsPaused(DateTimeOffset due) => paused.Covers(policy.Job, due);
                 missing.AddRange(await RecordAsync(schedule, settlement, cancellationToken));
-                if (settlement.SettledUntil is { } bound && schedule.Settle(bound))
+                if (settlement.SettledUntil is { } end && schedule.Settle(end))
                 {
                     settled.Add(schedule);
                 }
@@ -181,6 +207,8 @@ internal sealed class Settler(StateGuard state, PausedJobs paused, TimeProvider 
             }
         }
     }
+
+    private static DateTimeOffset Min(DateTimeOffset one, DateTimeOffset other) => one < other ? one : other;
 
     // One schedule that cannot be judged must not keep the others from it.
     private static bool IsOfOneSchedule(Exception e) => e is not (StateUnavailableException or OperationCanceledException);

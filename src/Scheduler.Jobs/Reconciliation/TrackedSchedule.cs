@@ -55,8 +55,12 @@ internal sealed class TrackedSchedule(JobPolicy policy, string trigger, Schedule
     public void Observe(ScheduleRecord record)
     {
         SettledUntil = record.SettledUntil;
+        _quietUntil = DateTimeOffset.MinValue;
         _written = record.SettledUntil;
     }
+
+    /// <summary>State is to be asked again.</summary>
+    public void Forget() => SettledUntil = null;
 
     /// <summary>Moves forward.</summary>
     /// <returns>Whether the new bound is to be written down now.</returns>

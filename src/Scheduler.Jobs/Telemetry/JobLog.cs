@@ -57,6 +57,24 @@ internal static partial class JobLog
     [LoggerMessage(3020, LogLevel.Information, "{Occurrence} waits: '{Key}' is held for {Purpose}")]
     public static partial void Waits(ILogger logger, Runs.Occurrence occurrence, Locking.LockKey key, string purpose);
 
+    [LoggerMessage(
+        3021,
+        LogLevel.Warning,
+        "'{Job}/{Trigger}': a living replica has a newer definition; this replica's ({Definition}) counts for what is due until {Until:O} "
+            + "and is skipped then. Finish the deployment, or stop the replicas of one of the two configurations"
+    )]
+    public static partial void Superseded(ILogger logger, string job, string trigger, string definition, DateTimeOffset until);
+
+    [LoggerMessage(
+        3022,
+        LogLevel.Warning,
+        "'{Job}/{Trigger}': no living replica has a newer definition any more; this replica's ({Definition}) counts again from now on"
+    )]
+    public static partial void CountsAgain(ILogger logger, string job, string trigger, string definition);
+
+    [LoggerMessage(3023, LogLevel.Error, "{Occurrence} is orphaned: no living replica has its job. It runs when one has (run {RunId})")]
+    public static partial void Orphaned(ILogger logger, Runs.Occurrence occurrence, string runId);
+
     [LoggerMessage(3006, LogLevel.Warning, "The reconciler waits: {Reason}")]
     public static partial void ReconcilerWaits(ILogger logger, string reason);
 

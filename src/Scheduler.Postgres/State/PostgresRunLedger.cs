@@ -106,6 +106,14 @@ internal sealed class PostgresRunLedger : IRunLedger
         );
     }
 
+    public async ValueTask<bool> OrphanAsync(string runId, FencingToken token, CancellationToken cancellationToken) =>
+        TryParse(runId) is { } id
+        && await _database.CallAsync(
+            batch => batch.Add(_queries.Orphan).Text(_group).Id(id).Number(token.Value),
+            static reader => reader.ReadAsync(),
+            cancellationToken
+        );
+
     public async ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken)
     {
         if (TryParse(runId) is not { } id)

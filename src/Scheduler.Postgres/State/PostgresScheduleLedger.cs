@@ -12,10 +12,26 @@ internal sealed class PostgresScheduleLedger(StateDatabase database, string grou
 
     private readonly string _table = $"{database.Place.Quoted}.schedules";
 
+    private string Schema => database.Place.Quoted;
+
+    private static string Living =>
+        $"m.group_name = $1 AND m.status = 'running' AND m.beat_at > clock_timestamp() - interval '{(int)ScheduleSet.HolderLife.TotalSeconds} s'";
+
+    private string Holders(string definition) =>
+        $"""
+            SELECT 1 FROM {Schema}.schedule_sets d
+              JOIN {Schema}.schedule_holders h ON h.group_name = $1 AND h.set_id = d.set_id
+              JOIN {Schema}.members m ON m.id = h.replica AND {Living}
+            WHERE d.group_name = $1 AND d.job = {definition}.job AND d.trigger_name = {definition}.trigger_name
+            """;
+
     private string Insert =>
         $"""
             INSERT INTO {_table} (group_name, job, trigger_name, fingerprint, since, settled_until)
-            SELECT $1, q.job, q.trigger_name, q.fingerprint, $5, $5 FROM {Given} ORDER BY q.n ON CONFLICT DO NOTHING
+            SELECT $1, q.job, q.trigger_name, q.fingerprint, b.begin, b.begin FROM {Given}
+              CROSS JOIN LATERAL (
+                SELECT CASE WHEN EXISTS ({Holders("q")} AND d.fingerprint <> q.fingerprint) THEN $6 ELSE $5 END AS begin) b
+            ORDER BY q.n ON CONFLICT DO NOTHING
             """;
 
     // A definition that comes back after another one was in use: rows behind the newest one's bound may have been pruned.
@@ -26,8 +42,48 @@ internal sealed class PostgresScheduleLedger(StateDatabase database, string grou
               SELECT s.job, s.trigger_name, s.fingerprint FROM {Given} JOIN {_table} s ON {IsGiven}
               WHERE EXISTS (SELECT 1 FROM {_table} n WHERE n.group_name = $1 AND n.job = s.job AND n.trigger_name = s.trigger_name
                 AND (n.since, n.seq) > (s.since, s.seq))
+              AND NOT EXISTS (SELECT 1 FROM {_table} n WHERE n.group_name = $1 AND n.job = s.job AND n.trigger_name = s.trigger_name
+                AND (n.since, n.seq) > (s.since, s.seq) AND EXISTS ({Holders("n")} AND d.fingerprint = n.fingerprint))
               ORDER BY s.job, s.trigger_name, s.fingerprint FOR UPDATE OF s)
             UPDATE {_table} AS s SET since = $5, settled_until = greatest(s.settled_until, $5) FROM q WHERE {IsGiven}
+            """;
+
+    private string InsertOfSet =>
+        $"""
+            INSERT INTO {Schema}.schedule_sets (group_name, job, trigger_name, set_id, fingerprint)
+            SELECT $1, q.job, q.trigger_name, $5, q.fingerprint FROM {Given} ORDER BY q.n ON CONFLICT DO NOTHING
+            """;
+
+    private string Hold =>
+        $"""
+            INSERT INTO {Schema}.schedule_holders (group_name, replica, set_id, held_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (group_name, replica) DO UPDATE SET set_id = excluded.set_id, held_at = excluded.held_at
+            """;
+
+    private string ForgetHolders =>
+        $"""
+            DELETE FROM {Schema}.schedule_holders WHERE group_name = $1 AND held_at < $2
+              AND replica NOT IN (SELECT id FROM {Schema}.members WHERE group_name = $1)
+            """;
+
+    private string ForgetSets =>
+        $"""
+            DELETE FROM {Schema}.schedule_sets WHERE group_name = $1
+              AND set_id NOT IN (SELECT set_id FROM {Schema}.schedule_holders WHERE group_name = $1)
+            """;
+
+    private string Contested =>
+        $"""
+            WITH held AS (
+              SELECT DISTINCT d.job, d.trigger_name, d.fingerprint FROM {Schema}.schedule_sets d
+              WHERE d.group_name = $1 AND d.set_id IN (
+                SELECT h.set_id FROM {Schema}.schedule_holders h JOIN {Schema}.members m ON m.id = h.replica AND {Living}
+                WHERE h.group_name = $1))
+            SELECT s.job, s.trigger_name, s.fingerprint, s.since, s.settled_until
+            FROM {_table} s JOIN held USING (job, trigger_name, fingerprint)
+            WHERE s.group_name = $1 AND EXISTS (
+              SELECT 1 FROM held o WHERE o.job = s.job AND o.trigger_name = s.trigger_name AND o.fingerprint <> s.fingerprint)
+            ORDER BY s.job, s.trigger_name, s.since, s.seq
             """;
 
     private string Show =>
@@ -63,7 +119,7 @@ internal sealed class PostgresScheduleLedger(StateDatabase database, string grou
         var records = await database.CallAsync(
             batch =>
             {
-                Give(batch.Add(Insert), ordered).Time(now);
+                Give(batch.Add(Insert), ordered).Time(now).Time(now + ScheduleSet.Announcement);
                 Give(batch.Add(Return), ordered).Time(now);
                 Give(batch.Add(Show), ordered);
             },
@@ -73,6 +129,33 @@ internal sealed class PostgresScheduleLedger(StateDatabase database, string grou
         var byKey = records.ToDictionary(r => new ScheduleKey(r.Job, r.Trigger, r.Fingerprint));
         return [.. definitions.Select(d => byKey[d])];
     }
+
+    public async ValueTask HoldAsync(
+        string replica,
+        IReadOnlyList<ScheduleKey> definitions,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        var set = new ScheduleSet(definitions);
+        // The holder first: what nobody holds is forgotten.
+        await database.WriteAsync(
+            batch =>
+            {
+                batch.Add(Hold).Text(group).Text(replica).Text(set.Id).Time(now);
+                batch.Add(ForgetHolders).Text(group).Time(now - ScheduleSet.Kept);
+                batch.Add(ForgetSets).Text(group);
+            },
+            cancellationToken
+        );
+        foreach (var chunk in set.Definitions.Chunk(IScheduleLedger.MaxBatch))
+        {
+            await database.WriteAsync(batch => Give(batch.Add(InsertOfSet), chunk).Text(set.Id), cancellationToken);
+        }
+    }
+
+    public async ValueTask<IReadOnlyList<ScheduleRecord>> ContestedAsync(CancellationToken cancellationToken) =>
+        await database.CallAsync(batch => batch.Add(Contested).Text(group), ReadAsync, cancellationToken);
 
     public async ValueTask SettleAsync(IReadOnlyList<SettledSchedule> settled, CancellationToken cancellationToken)
     {

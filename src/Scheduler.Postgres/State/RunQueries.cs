@@ -59,6 +59,12 @@ internal sealed class RunQueries(StatePlace place)
             INSERT INTO {place.Quoted}.open_runs (group_name, run_id) SELECT $1, id FROM opened ON CONFLICT DO NOTHING
             """;
 
+    public string Orphan { get; } =
+        $"""
+            UPDATE {place.Quoted}.runs AS r SET state = 'orphaned'
+            WHERE {ById} AND r.token = $3 AND r.state IN ('waiting', 'running', 'interrupted') RETURNING 1
+            """;
+
     /// <summary>A run alone.</summary>
     public string FindRun { get; } = $"SELECT {Columns} FROM {place.Quoted}.runs r WHERE {ById}";
 

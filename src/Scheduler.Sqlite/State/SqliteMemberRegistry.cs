@@ -10,7 +10,9 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
 {
     private const string BootIdFile = "/proc/sys/kernel/random/boot_id";
     private static readonly TimeSpan Keep = TimeSpan.FromDays(1);
-    private static readonly string BootId = File.Exists(BootIdFile) ? File.ReadAllText(BootIdFile).Trim() : "";
+
+    /// <summary>Of the host's boot; members of an earlier one are gone.</summary>
+    public static readonly string BootId = File.Exists(BootIdFile) ? File.ReadAllText(BootIdFile).Trim() : "";
 
     private const string Write = """
         INSERT INTO members (group_name, id, name, started_at, wall_clock, boot_clock, operations_url, jobs, status, boot_id, beat_at)

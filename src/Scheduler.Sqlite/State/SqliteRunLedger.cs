@@ -27,6 +27,11 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group, Time
         ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
         """;
 
+    private const string Orphan = """
+        UPDATE runs SET state = 'orphaned' WHERE group_name = @group AND id = @runId AND token = @token
+          AND state IN ('waiting', 'running', 'interrupted')
+        """;
+
     // An attempt whose replica died has no end, and neither has the run as long as it is open.
     private const string Reopen = $"""
         UPDATE runs SET state = 'waiting', next_attempt_at = NULL,
@@ -84,6 +89,21 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group, Time
             },
             cancellationToken
         );
+
+    public async ValueTask<bool> OrphanAsync(string runId, FencingToken token, CancellationToken cancellationToken) =>
+        await database.WriteAsync(
+            connection =>
+                connection.Execute(
+                    Orphan,
+                    new
+                    {
+                        group,
+                        runId,
+                        token = token.Value,
+                    }
+                ),
+            cancellationToken
+        ) > 0;
 
     public ValueTask<RecordedOccurrence?> FindAsync(string runId, CancellationToken cancellationToken) =>
         database.ReadAsync(

@@ -34,7 +34,7 @@ public sealed class SqliteState : IState
         ArgumentNullException.ThrowIfNull(context);
         _database = new StateDatabase(context, connectionString, mountInfoFile);
         Runs = new SqliteRunLedger(_database, context.Group, context.Time);
-        Schedules = new SqliteScheduleLedger(_database, context.Group);
+        Schedules = new SqliteScheduleLedger(_database, context.Group, context.Time);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         Pauses = new SqliteJobPauses(_database, context.Group, context.Time);
         LockStore = new SqliteLockStoreNotes(_database, context.Group);

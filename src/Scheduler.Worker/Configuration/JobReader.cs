@@ -19,6 +19,10 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
                 definitions.Add(definition);
             }
         }
+        foreach (var problem in JobDefinitionValidator.ValidateNames(definitions, "Scheduler:Jobs"))
+        {
+            errors.Add(problem);
+        }
         return definitions;
     }
 
@@ -27,6 +31,10 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
         if (!Names.IsValid(name))
         {
             errors.Add($"{section}: '{name}' is no job name; allowed is {Names.Allowed}. The class may have another name: set Type.");
+        }
+        foreach (var former in options.FormerNames.Where(f => !Names.IsValid(f)))
+        {
+            errors.Add($"{section}:FormerNames has '{former}', which is no job name; allowed is {Names.Allowed}.");
         }
         if (LockKey.Problem($"job:{name}") is { } problem)
         {
@@ -41,6 +49,7 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
         }
         var job = new JobDefinition(name, type, triggers)
         {
+            FormerNames = options.FormerNames,
             Lease = options.Lease,
             OnCrash = options.OnCrash,
             MaxCrashes = options.MaxCrashes,

@@ -126,6 +126,9 @@ internal sealed class JobOptions
     /// <summary>The class, by simple or full name. Default: the job's name.</summary>
     public string? Type { get; set; }
 
+    /// <summary>What the job was called before, the oldest first; its identity stays that one. Default: none.</summary>
+    public List<string> FormerNames { get; set; } = [];
+
     /// <summary>The schedules; instead, one <see cref="Cron"/> or <see cref="Every"/> directly under the job.</summary>
     public List<TriggerOptions> Triggers { get; set; } = [];
 

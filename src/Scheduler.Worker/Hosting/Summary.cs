@@ -27,7 +27,7 @@ internal static class Summary
         Line(text, $"  {"job", -20} {"succeeded", 9} {"here", 5}  {"next at", -9} other");
         foreach (var job in jobs)
         {
-            var own = runs.Where(r => r.Job == job.Name).ToList();
+            var own = runs.Where(r => r.Job == job.Identity).ToList();
             var done = own.Where(r => r.State == RunState.Succeeded).ToList();
             var other = own.Where(r => r.State != RunState.Succeeded).GroupBy(r => r.State).OrderBy(g => g.Key);
             var rest = string.Join(", ", other.Select(g => $"{g.Count()} {Word(g.Key)}"));

@@ -12,6 +12,7 @@ namespace Scheduler.Worker.Operations;
 internal sealed class OperationsReader(
     ReplicaIdentity replica,
     ILockProvider locks,
+    ReplicaStatus status,
     IReadOnlyList<JobDefinition> jobs,
     Settings settings,
     IServiceProvider services,
@@ -41,7 +42,10 @@ internal sealed class OperationsReader(
             {
                 try
                 {
-                    var page = await State!.CallAsync((s, t) => s.Runs.ListAsync(new RunQuery(job.Name, Limit: 1), t), cancellationToken);
+                    var page = await State!.CallAsync(
+                        (s, t) => s.Runs.ListAsync(new RunQuery(job.Identity, Limit: 1), t),
+                        cancellationToken
+                    );
                     last = page.Items.Count > 0 ? page.Items[0] : null;
                 }
                 catch (StateUnavailableException e)
@@ -97,7 +101,14 @@ internal sealed class OperationsReader(
     private JobView View(JobDefinition job, RunRecord? last, string? away)
     {
         var triggers = job
-            .Triggers.Select(t => new TriggerView(t.Name, t.Cron, t.Cron is null ? null : t.TimeZone.Id, t.Every, Next(t)))
+            .Triggers.Select(t => new TriggerView(
+                t.Name,
+                t.Cron,
+                t.Cron is null ? null : t.TimeZone.Id,
+                t.Every,
+                Next(t),
+                status.SupersededAt(job.Identity, t.Name)
+            ))
             .ToList();
         var single = job.Type.GetCustomAttribute<SingleInstanceAttribute>();
         var lease = TimeSpan.TryParse(single?.Lease, System.Globalization.CultureInfo.InvariantCulture, out var own)
@@ -105,6 +116,7 @@ internal sealed class OperationsReader(
             : settings.Scheduler.Locks.LeaseDuration;
         return new JobView(
             job.Name,
+            job.Identity,
             job.Type.Name,
             single is null ? "everyReplica" : "singleInstance",
             job.LockKeyTemplate,
@@ -112,7 +124,7 @@ internal sealed class OperationsReader(
             single is null ? null : job.Level ?? single.Level,
             triggers,
             triggers.Min(t => t.NextFireAt),
-            Pauses?.Find(job.Name)?.Since,
+            Pauses?.Find(job.Identity)?.Since,
             last is null ? null : new LastRunView(last.Id, last.State, last.ScheduledAt, last.FinishedAt),
             away
         );

@@ -9,8 +9,16 @@ internal sealed record ListView<T>(IReadOnlyList<T> Items, string? Next);
 /// <summary>Answer of the health addresses; reasons only where the caller may see them.</summary>
 internal sealed record HealthView(string Status, IReadOnlyList<string>? Reasons);
 
-/// <summary>A schedule and its next time.</summary>
-internal sealed record TriggerView(string Name, string? Cron, string? TimeZone, TimeSpan? Every, DateTimeOffset? NextFireAt);
+/// <summary>A schedule and its next time. <paramref name="SupersededAt"/>: from when on this replica skips it, because a living replica has a
+/// newer definition.</summary>
+internal sealed record TriggerView(
+    string Name,
+    string? Cron,
+    string? TimeZone,
+    TimeSpan? Every,
+    DateTimeOffset? NextFireAt,
+    DateTimeOffset? SupersededAt
+);
 
 /// <summary>The newest run of a job.</summary>
 internal sealed record LastRunView(string Id, RunState State, DateTimeOffset ScheduledAt, DateTimeOffset? FinishedAt);
@@ -23,6 +31,7 @@ internal sealed record PauseView(string Job, bool Paused, DateTimeOffset? Since,
 /// answer.</summary>
 internal sealed record JobView(
     string Name,
+    string Identity,
     string Type,
     string Runs,
     string? Key,

@@ -77,6 +77,16 @@ internal sealed class WorkerGroup
         return this;
     }
 
+    /// <summary>Takes a job from all workers that are started from now on.</summary>
+    public WorkerGroup WithoutJob(string job)
+    {
+        foreach (var name in _settings.Keys.Where(n => n.StartsWith($"Scheduler__Jobs__{job}__", StringComparison.Ordinal)).ToList())
+        {
+            _settings.Remove(name);
+        }
+        return this;
+    }
+
     /// <summary>Adds a job with one trigger.</summary>
     /// <param name="job">The job's name.</param>
     /// <param name="type">Its class.</param>

@@ -1,0 +1,85 @@
+using System.Collections.Concurrent;
+using Scheduler.Runs;
+
+namespace Scheduler.Jobs.Versions;
+
+/// <summary>
+/// Between which times this replica's definitions of triggers count: from when State saw one on, and, while a living replica has a newer
+/// one, until that counts. Fires outside of them claim nothing. Triggers that came to Quartz after the start have no bounds. Thread-safe.
+/// </summary>
+internal sealed class ScheduleBounds
+{
+    private readonly ConcurrentDictionary<(string Job, string Trigger), Bound> _bounds = new();
+
+    /// <summary>Expects definitions: until State was asked they count for nothing.</summary>
+    public void Expect(IEnumerable<ScheduleKey> definitions)
+    {
+        foreach (var definition in definitions)
+        {
+            _bounds[(definition.Job, definition.Trigger)] = new Bound(definition.Fingerprint, Since: null, Until: null);
+        }
+    }
+
+    /// <summary>Takes what State says of a definition of this replica.</summary>
+    public void Begin(ScheduleRecord record) => Change(record.Job, record.Trigger, b => b with { Since = record.Since });
+
+    /// <summary>Takes which definitions living replicas disagree about.</summary>
+    /// <param name="contested">For each trigger those that they have, the newest last.</param>
+    /// <returns>What changed: the definition, and until when it counts; no time when it counts again, from when State is asked next.</returns>
+    public IReadOnlyList<(ScheduleKey Definition, DateTimeOffset? Until)> Observe(IReadOnlyList<ScheduleRecord> contested)
+    {
+        var newest = contested.GroupBy(r => (r.Job, r.Trigger)).ToDictionary(g => g.Key, g => g.Last());
+        var changed = new List<(ScheduleKey, DateTimeOffset?)>();
+        foreach (var ((job, trigger), bound) in _bounds)
+        {
+            DateTimeOffset? until =
+                newest.TryGetValue((job, trigger), out var rival) && rival.Fingerprint != bound.Fingerprint ? rival.Since : null;
+            if (until == bound.Until)
+            {
+                continue;
+            }
+            // When the newer one is gone, this one counts from its return: what was due meanwhile was never due under it.
+            Change(job, trigger, b => b with { Until = until, Since = until is null ? null : b.Since });
+            changed.Add((new ScheduleKey(job, trigger, bound.Fingerprint), until));
+        }
+        return changed;
+    }
+
+    /// <summary>Whether State is to be asked for a definition, again or for the first time.</summary>
+    public bool IsUnknown(ScheduleKey definition) =>
+        _bounds.TryGetValue((definition.Job, definition.Trigger), out var bound) && bound.Since is null;
+
+    /// <summary>Until when a definition counts; the end of time while no other is known.</summary>
+    public DateTimeOffset UntilOf(ScheduleKey definition) =>
+        _bounds.TryGetValue((definition.Job, definition.Trigger), out var bound)
+            ? bound.Until ?? DateTimeOffset.MaxValue
+            : DateTimeOffset.MaxValue;
+
+    /// <summary>Since when the definition of a trigger does not count here, if it does not.</summary>
+    public DateTimeOffset? Superseded(string job, string trigger) =>
+        _bounds.TryGetValue((job, trigger), out var bound) ? bound.Until : null;
+
+    /// <summary>Why a fire of this replica's schedule stands for nothing; <see langword="null"/> when it does.</summary>
+    public string? WhyNot(Occurrence occurrence)
+    {
+        if (!_bounds.TryGetValue((occurrence.Job, occurrence.Trigger), out var bound))
+        {
+            return null;
+        }
+        return bound.Since is not { } since ? "State was not asked yet whether this definition of the trigger counts"
+            : occurrence.ScheduledAt <= since ? $"this definition of the trigger counts for what is due after {since:O}"
+            : occurrence.ScheduledAt > bound.Until
+                ? $"a living replica has a newer definition of the trigger, which counts since {bound.Until:O}"
+            : null;
+    }
+
+    private void Change(string job, string trigger, Func<Bound, Bound> change)
+    {
+        while (_bounds.TryGetValue((job, trigger), out var before) && !_bounds.TryUpdate((job, trigger), change(before), before))
+        {
+            // Another thread was quicker.
+        }
+    }
+
+    private sealed record Bound(string Fingerprint, DateTimeOffset? Since, DateTimeOffset? Until);
+}
