@@ -52,7 +52,7 @@ internal sealed class Crowd : IAsyncDisposable
     /// <summary>How far the clocks of the first and the last replica are apart.</summary>
     public static double SpreadMs => Spread.TotalMilliseconds;
 
-    /// <summary>Starts replicas whose wall clocks are spread evenly around the true one, and waits until all know each other.</summary>
+    /// <summary>Starts replicas whose wall clocks are spread evenly around the true one, and waits for a heartbeat of each.</summary>
     public static async Task<Crowd> StartAsync(FirePlace place, int replicas, Action<IQuartzBuilder> jobs)
     {
         var crowd = new Crowd();
@@ -66,7 +66,7 @@ internal sealed class Crowd : IAsyncDisposable
             new ParallelOptions { MaxDegreeOfParallelism = StartedAtOnce },
             async (host, stop) => await host.StartAsync(stop)
         );
-        var known = crowd.State.Of(nameof(IMemberRegistry.HeartbeatAndListAsync)) + (2 * replicas);
+        var known = crowd.State.Of(nameof(IMemberRegistry.HeartbeatAndListAsync)) + replicas;
         await Eventually.Holds(() => crowd.State.Of(nameof(IMemberRegistry.HeartbeatAndListAsync)) >= known, TimeSpan.FromSeconds(60));
         return crowd;
     }

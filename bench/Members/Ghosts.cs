@@ -51,7 +51,8 @@ internal sealed class Ghosts : IAsyncDisposable
         {
             foreach (var member in members)
             {
-                await state.CallAsync((s, t) => s.Members.HeartbeatAsync(member, t), CancellationToken.None);
+                var beat = member with { WallClock = TimeProvider.System.GetUtcNow() };
+                await state.CallAsync((s, t) => s.Members.HeartbeatAsync(beat, t), CancellationToken.None);
             }
         }
     }

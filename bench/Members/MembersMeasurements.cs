@@ -39,7 +39,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
         (nameof(IScheduleLedger.SettleAsync), "settled bound"),
     ];
 
-    public static int IdleJobs(Plan plan) => plan.Quick ? 50 : 1_000;
+    public static int IdleJobs(Plan plan) => plan.Quick ? 200 : 1_000;
 
     public static int Dead(Plan plan) => Math.Max(1, plan.Replicas / 5);
 
@@ -72,6 +72,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
             new("calls of State a second", "1/s", state.Values.Sum() / seconds),
             new("of these heartbeats", "1/s", state.GetValueOrDefault(Standing[0]) / seconds),
             new("of these looks at the open runs", "1/s", state.GetValueOrDefault(Standing[1]) / seconds),
+            new("of these others", "1/s", state.Where(c => !Standing.Contains(c.Key)).Sum(c => c.Value) / seconds),
             new("calls of Redis a second", "1/s", (redis - redisBefore) / seconds),
             new("calls of the lock store a second", "1/s", locks.Values.Sum() / seconds),
         ];

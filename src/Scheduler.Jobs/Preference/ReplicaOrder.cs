@@ -7,7 +7,8 @@ namespace Scheduler.Jobs.Preference;
 /// <summary>
 /// In which order the living replicas that have a job take its occurrences: another one for each occurrence, the same on all replicas
 /// that see the same members, and when one leaves, only its own go to others (rendezvous hashing; Thaler and Ravishankar, 1998). Where
-/// replicas see different members, several may be the first, which costs round trips and nothing else: the lock decides. Thread-safe.
+/// replicas see different members, several may be the first, which costs round trips and nothing else: the lock decides. Behind the first
+/// one come those whose clocks are not behind State's: they are awake when it is their turn to look. Thread-safe.
 /// </summary>
 /// <param name="replica">This process; it is always one of them.</param>
 /// <param name="time">The clock.</param>
@@ -52,7 +53,8 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         var now = time.GetTimestamp();
         var (order, changed) =
             _view is { } before && before.Members.SequenceEqual(others) ? (before.Others, before.ChangedAt) : (OrderOf(others), now);
-        _view = new View(others, order, members.Now - middle, now, changed);
+        var ahead = members.Now - middle;
+        _view = new View(others, order, BehindIn(members, ahead), ahead, now, changed);
     }
 
     /// <summary>How many replicas come before this one for an occurrence; 0 while the members are not known.</summary>
@@ -65,14 +67,36 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         }
         var seed = Hash(occurrence.Job) ^ (Hash(occurrence.Trigger) * 3) ^ (ulong)occurrence.ScheduledAt.UtcTicks;
         var own = Mix(seed ^ _own);
-        var before = 0;
+        var first = own;
+        foreach (var other in others)
+        {
+            first = Math.Max(first, Mix(seed ^ other));
+        }
+        if (first == own)
+        {
+            // Equal scores of two replicas, once in 2^64: both come first.
+            return 0;
+        }
+        var isBehind = view.Behind.Contains(_own);
+        var before = 1;
         foreach (var other in others)
         {
             var score = Mix(seed ^ other);
-            // Equal scores of two replicas, once in 2^64: both come first.
-            before += score > own ? 1 : 0;
+            var comesBefore = view.Behind.Contains(other) == isBehind ? score > own : isBehind;
+            before += score != first && comesBefore ? 1 : 0;
         }
         return before;
+    }
+
+    // Whose own fire comes after its turn to look, because its wall clock is behind State's. As seen at heartbeats, by all alike.
+    private HashSet<ulong> BehindIn(MemberList members, TimeSpan stateIsAhead)
+    {
+        var behind = members.Items.Where(m => members.Now - m.Age - m.WallClock > StandBy.Step).Select(m => Hash(m.Id)).ToHashSet();
+        if (stateIsAhead > StandBy.Step && members.Items.All(m => m.Id != replica.Id))
+        {
+            behind.Add(_own);
+        }
+        return behind;
     }
 
     private static Dictionary<string, ulong[]> OrderOf(List<Member> others)
@@ -119,5 +143,12 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
     // Equal when the list of jobs is the very same one: States give it again while it has not changed.
     private readonly record struct Member(string Id, IReadOnlyList<string> Jobs);
 
-    private sealed record View(List<Member> Members, Dictionary<string, ulong[]> Others, TimeSpan StateIsAhead, long Since, long ChangedAt);
+    private sealed record View(
+        List<Member> Members,
+        Dictionary<string, ulong[]> Others,
+        HashSet<ulong> Behind,
+        TimeSpan StateIsAhead,
+        long Since,
+        long ChangedAt
+    );
 }

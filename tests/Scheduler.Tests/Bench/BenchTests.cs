@@ -14,7 +14,7 @@ public sealed class BenchTests
     [CollectionDefinition(Alone, DisableParallelization = true)]
     public sealed class RunsAlone;
 
-    private const string Alone = "benchmark";
+    internal const string Alone = "benchmark";
 
     private static readonly TimeSpan Bound = TimeSpan.FromMinutes(4);
 
@@ -110,13 +110,15 @@ public sealed class BenchTests
         );
 
     [Theory]
-    [InlineData("allowed: locks, ledger, history, fires")]
-    [InlineData("allowed: locks, ledger, history, fires", "unlocks")]
+    [InlineData("allowed: locks, ledger, history, fires, members")]
+    [InlineData("allowed: locks, ledger, history, fires, members", "unlocks")]
     [InlineData("allowed: memory, sqlite, redis, redlock", "locks", "--store", "paper")]
     [InlineData("--store needs a value", "locks", "--store")]
     [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
     [InlineData("allowed: 1 to 8", "fires", "--processes", "1,9")]
     [InlineData("allowed: --store", "locks", "--processes", "1")]
+    [InlineData("allowed: 2 to 100", "members", "--replicas", "1")]
+    [InlineData("allowed: --store", "fires", "--replicas", "50")]
     [InlineData("its folder must exist", "locks", "--json", "/no-such-folder/x.json")]
     public async Task Wrong_use_ends_with_code_2_and_what_is_allowed(string says, params string[] arguments)
     {
@@ -134,7 +136,7 @@ public sealed class BenchTests
 
         Assert.Equal(0, code);
         Assert.All(
-            ["locks", "ledger", "history", "fires", "--store", "--rounds", "--json", "--quick", "redis+sqlite"],
+            ["locks", "ledger", "history", "fires", "members", "--store", "--rounds", "--json", "--quick", "redis+sqlite"],
             word => Assert.Contains(word, output, StringComparison.Ordinal)
         );
     }
@@ -200,7 +202,7 @@ public sealed class BenchTests
 
     private static string Text(JsonElement figure, string name) => figure.GetProperty(name).GetString()!;
 
-    private static async Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments)
+    internal static async Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Scheduler.Bench.dll"), .. arguments])
         {

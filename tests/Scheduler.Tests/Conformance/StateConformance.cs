@@ -225,32 +225,6 @@ public abstract partial class StateConformance : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Members_age_and_leave()
-    {
-        var member = new MemberRecord
-        {
-            Id = "r1",
-            Name = "r",
-            StartedAt = Noon,
-            WallClock = Noon,
-            BootClock = TimeSpan.FromSeconds(7),
-            Jobs = ["settle"],
-        };
-        await _state.Members.HeartbeatAsync(member, Cancel);
-        await _fixture.AgeAsync(TimeSpan.FromSeconds(3));
-        var seen = Assert.Single((await _state.Members.ListAsync(TimeSpan.FromSeconds(20), Cancel)).Items);
-        // A server's clock goes on while the test runs.
-        Assert.InRange(seen.Age, TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(10));
-        Assert.Equal((member.BootClock, "settle"), (seen.BootClock, Assert.Single(seen.Jobs)));
-        Assert.Empty((await _state.Members.ListAsync(TimeSpan.FromSeconds(3), Cancel)).Items);
-        await _state.Members.LeaveAsync("r1", Cancel);
-        var empty = await _state.Members.ListAsync(TimeSpan.FromDays(1), Cancel);
-        Assert.Empty(empty.Items);
-        // A server has the clock of its own, this machine's.
-        Assert.InRange((empty.Now - _fixture.StateClock).Duration(), TimeSpan.Zero, TimeSpan.FromSeconds(5));
-    }
-
-    [Fact]
     public async Task A_newer_schema_is_refused_only_when_it_says_so()
     {
         await _fixture.SetSchemaAsync(versionAbove: 1, minReaderAbove: 0);

@@ -57,6 +57,28 @@ public sealed class ReplicaOrderTests
     }
 
     [Fact]
+    public void Behind_the_first_one_come_those_whose_clocks_are_not_behind()
+    {
+        // Every third one's clock is 60 ms behind State's.
+        MemberRecord[] members =
+        [
+            .. _replicas.Select((r, i) => Member(r) with { WallClock = Noon - TimeSpan.FromMilliseconds(i % 3 == 0 ? 60 : 40) }),
+        ];
+        var plain = OrdersAmong(_replicas);
+        var orders = _replicas.Select(r => new ReplicaOrder(r, _time)).ToList();
+        orders.ForEach(o => o.Observe(new MemberList(members, _time.GetUtcNow()), _time.GetUtcNow()));
+        foreach (var occurrence in All().Take(1_000))
+        {
+            var places = orders.Select(o => o.RankOf(occurrence)).ToList();
+            Assert.Equal(Enumerable.Range(0, Replicas), places.Order());
+            // Nobody's share of the work changes.
+            Assert.Equal(plain.FindIndex(o => o.RankOf(occurrence) == 0), places.IndexOf(0));
+            var last = places.Select((place, i) => (place, i)).Where(p => p.i % 3 != 0).Max(p => p.place);
+            Assert.All(places.Select((place, i) => (place, i)).Where(p => p.i % 3 == 0), p => Assert.True(p.place == 0 || p.place > last));
+        }
+    }
+
+    [Fact]
     public void Only_living_replicas_that_have_the_job_and_take_fires_come_before()
     {
         var order = new ReplicaOrder(_replicas[0], _time);
