@@ -126,6 +126,9 @@ public interface IState : IAsyncDisposable
     /// <summary>The run ledger.</summary>
     IRunLedger Runs { get; }
 
+    /// <summary>What happened to runs beyond what the ledger tells.</summary>
+    IRunEvents Events { get; }
+
     /// <summary>The schedules.</summary>
     IScheduleLedger Schedules { get; }
 

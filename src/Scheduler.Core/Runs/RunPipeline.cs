@@ -18,6 +18,7 @@ public sealed class RunPipeline : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly Completer _completer;
+    private readonly RunEventWriter? _events;
     private readonly CancellationTokenSource _stopping = new();
     private readonly ConcurrentDictionary<Run, byte> _running = new();
     private readonly ConcurrentDictionary<object, Action> _unlocked = new();
@@ -30,7 +31,8 @@ public sealed class RunPipeline : IAsyncDisposable
         ReplicaIdentity replica,
         LeaseOptions options,
         TimeProvider time,
-        ILogger logger
+        ILogger logger,
+        RunEventWriter? events = null
     )
     {
         _locks = locks;
@@ -39,6 +41,7 @@ public sealed class RunPipeline : IAsyncDisposable
         _time = time;
         _logger = logger;
         _completer = new Completer(options.ProbeInterval, time, logger);
+        _events = events;
     }
 
     /// <summary>Makes a pipeline that claims in the ledger, or, without a State, by leases that outlive the body.</summary>
@@ -52,8 +55,18 @@ public sealed class RunPipeline : IAsyncDisposable
     )
     {
         ArgumentNullException.ThrowIfNull(options);
-        IRunClaims claims = state is null ? new LeaseClaims(locks, options.LongestLease) : new LedgerClaims(state, replica, time);
-        return new RunPipeline(locks, claims, replica, options, time, loggers.CreateLogger<RunPipeline>());
+        var logger = loggers.CreateLogger<RunPipeline>();
+        return state is null
+            ? new RunPipeline(locks, new LeaseClaims(locks, options.LongestLease), replica, options, time, logger)
+            : new RunPipeline(
+                locks,
+                new LedgerClaims(state, replica, time),
+                replica,
+                options,
+                time,
+                logger,
+                new RunEventWriter(state, options.ProbeInterval, time, logger)
+            );
     }
 
     /// <summary>How many fires are between the question for their lock and its release: bodies that run, or are about to.</summary>
@@ -148,6 +161,10 @@ public sealed class RunPipeline : IAsyncDisposable
         if (answer is not ClaimAnswer.Claimed claim)
         {
             await lease.ReleaseAsync(CancellationToken.None);
+            if (answer is ClaimAnswer.NotOurs { Event: { } did })
+            {
+                _events?.Add(did);
+            }
             return answer is ClaimAnswer.NotOurs notOurs
                 ? Skip(fire, notOurs.Reason, notOurs.Holder)
                 : NotStarted(fire, ((ClaimAnswer.Unavailable)answer).Reason);
@@ -177,7 +194,11 @@ public sealed class RunPipeline : IAsyncDisposable
     }
 
     /// <summary>Gives up ends of runs that are not recorded yet. Bodies that still run keep their leases, and their tokens.</summary>
-    public ValueTask DisposeAsync() => _completer.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _completer.DisposeAsync();
+        await (_events?.DisposeAsync() ?? ValueTask.CompletedTask);
+    }
 
     private async ValueTask<FireResult> RunBodyAsync(Run run, Func<IRun, ValueTask> body, CancellationToken cancellationToken)
     {
@@ -206,6 +227,10 @@ public sealed class RunPipeline : IAsyncDisposable
         onLost.Unregister();
         _running.TryRemove(run, out _);
         var result = Verdict.Of(run, error, cancellationToken);
+        if (result is FireResult.Interrupted { Reason: CancelReason.LeaseLost })
+        {
+            TellLoss(run);
+        }
         RunLog.Ended(_logger, result, _time.GetElapsedTime(started));
         return result;
     }
@@ -249,6 +274,7 @@ public sealed class RunPipeline : IAsyncDisposable
             if (!await _claims.CompleteAsync(claim, completion, token))
             {
                 RunLog.CompletionRefused(_logger, fire.Occurrence, claim.Attempt);
+                _events?.Add(Verdict.Refused(completion, _replica.Id, _time.GetUtcNow()));
             }
         }
     }
@@ -259,6 +285,19 @@ public sealed class RunPipeline : IAsyncDisposable
         using var scope = _logger.BeginScope(new RunScope(run, _replica));
         RunLog.Cancelling(_logger, run.Occurrence, reason);
         run.Cancel(reason);
+        if (reason == CancelReason.LeaseLost)
+        {
+            TellLoss(run);
+        }
+    }
+
+    private void TellLoss(Run run)
+    {
+        if (_events is not null && run.TryTellLoss())
+        {
+            var why = Verdict.Describe(run.LossReason);
+            _events.Add(new RunEvent(run.Id, RunEventKind.Lost, _time.GetUtcNow(), run.Attempt, run.Token, _replica.Id, why));
+        }
     }
 
     private FireResult.Skipped Skip(FireRequest fire, string reason, string? holder)

@@ -75,6 +75,9 @@ internal static partial class RunLog
     )]
     public static partial void CompletionGivenUp(ILogger logger, Runs.Occurrence occurrence, string reason);
 
+    [LoggerMessage(1111, LogLevel.Warning, "{Count} events of runs are not in the history: {Reason}")]
+    public static partial void EventsLost(ILogger logger, int count, string reason);
+
     [LoggerMessage(1110, LogLevel.Warning, "Cancelling the body of {Occurrence}: {Reason}")]
     public static partial void Cancelling(ILogger logger, Runs.Occurrence occurrence, Runs.CancelReason reason);
 }

@@ -36,6 +36,7 @@ public sealed class PostgresState : IState
         ArgumentNullException.ThrowIfNull(context);
         _database = new StateDatabase(context, new StatePlace(connectionString, schema));
         Runs = new PostgresRunLedger(_database, context.Group);
+        Events = new PostgresRunEvents(_database, context.Group);
         Schedules = new PostgresScheduleLedger(_database, context.Group);
         Members = new PostgresMemberRegistry(_database, context.Group);
         LockStore = new PostgresLockStoreNotes(_database, context.Group);
@@ -52,6 +53,9 @@ public sealed class PostgresState : IState
 
     /// <inheritdoc/>
     public IRunLedger Runs { get; }
+
+    /// <inheritdoc/>
+    public IRunEvents Events { get; }
 
     /// <inheritdoc/>
     public IScheduleLedger Schedules { get; }

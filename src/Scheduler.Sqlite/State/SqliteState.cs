@@ -34,6 +34,7 @@ public sealed class SqliteState : IState
         ArgumentNullException.ThrowIfNull(context);
         _database = new StateDatabase(context, connectionString, mountInfoFile);
         Runs = new SqliteRunLedger(_database, context.Group, context.Time);
+        Events = new SqliteRunEvents(_database, context.Group);
         Schedules = new SqliteScheduleLedger(_database, context.Group);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         LockStore = new SqliteLockStoreNotes(_database, context.Group);
@@ -47,6 +48,9 @@ public sealed class SqliteState : IState
 
     /// <inheritdoc/>
     public IRunLedger Runs { get; }
+
+    /// <inheritdoc/>
+    public IRunEvents Events { get; }
 
     /// <inheritdoc/>
     public IScheduleLedger Schedules { get; }

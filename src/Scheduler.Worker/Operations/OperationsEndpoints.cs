@@ -79,13 +79,16 @@ internal static class OperationsEndpoints
         {
             return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
         }
-        return await state.CallAsync((s, token) => s.Runs.FindAsync(id, token), context.RequestAborted) is { } found
-            ? TypedResults.Ok(RunView.From(found.Run, found.Attempts))
-            : TypedResults.Problem(
+        if (await state.CallAsync((s, token) => s.Runs.FindAsync(id, token), context.RequestAborted) is not { } found)
+        {
+            return TypedResults.Problem(
                 "There is no run with this id in the group; runs are deleted after State:KeepRuns.",
                 statusCode: StatusCodes.Status404NotFound,
                 title: "No such run"
             );
+        }
+        var kept = await state.CallAsync((s, token) => s.Events.ListAsync(id, token), context.RequestAborted);
+        return TypedResults.Ok(RunView.From(found.Run, found.Attempts, RunStory.Of(found, kept)));
     }
 
     private static async Task<IResult> LocksAsync(HttpContext context, OperationsReader reader)

@@ -16,6 +16,8 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
 
     public IRunLedger Runs => Reach(_runs);
 
+    public IRunEvents Events => Reach(inner.Events);
+
     public IScheduleLedger Schedules => Reach(inner.Schedules);
 
     public IMemberRegistry Members => Reach(inner.Members);

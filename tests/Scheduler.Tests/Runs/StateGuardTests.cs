@@ -113,6 +113,8 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public IRunLedger Runs => throw new NotSupportedException();
 
+        public IRunEvents Events => throw new NotSupportedException();
+
         public IScheduleLedger Schedules => throw new NotSupportedException();
 
         public IMemberRegistry Members => throw new NotSupportedException();

@@ -96,6 +96,13 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
         Assert.Equal(run.GetProperty("token").GetString(), attempt.GetProperty("token").GetString());
         Utc(attempt.GetProperty("startedAt"));
         Utc(attempt.GetProperty("endedAt"));
+        var events = detail.Json.GetProperty("events").EnumerateArray().ToList();
+        Assert.Equal(["claimed", "completed"], events.Select(e => e.GetProperty("kind").GetString()));
+        Assert.Equal("succeeded", events[1].GetProperty("detail").GetString());
+        Assert.Equal(attempt.GetProperty("endedAt").GetString(), events[1].GetProperty("at").GetString());
+        Assert.All(events, e => Assert.Equal(run.GetProperty("token").GetString(), e.GetProperty("token").GetString()));
+        Assert.All(events, e => Assert.Equal(run.GetProperty("replica").GetString(), e.GetProperty("replica").GetString()));
+        Assert.False(run.TryGetProperty("events", out _));
     }
 
     [Fact]
