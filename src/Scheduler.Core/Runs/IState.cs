@@ -129,6 +129,9 @@ public interface IState : IAsyncDisposable
     /// <summary>What happened to runs beyond what the ledger tells.</summary>
     IRunEvents Events { get; }
 
+    /// <summary>How often fires did nothing.</summary>
+    IRunSkips Skips { get; }
+
     /// <summary>The schedules.</summary>
     IScheduleLedger Schedules { get; }
 

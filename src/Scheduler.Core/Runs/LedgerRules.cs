@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Scheduler.Runs;
@@ -119,6 +120,19 @@ internal static class LedgerRules
             );
         }
     }
+
+    /// <summary>A time in Unix milliseconds, which records have whole, not earlier than it.</summary>
+    public static long WholeUp(DateTimeOffset time)
+    {
+        var whole = time.ToUnixTimeMilliseconds();
+        return DateTimeOffset.FromUnixTimeMilliseconds(whole) < time ? whole + 1 : whole;
+    }
+
+    /// <summary>Reads Unix milliseconds that stand for a time, from a cursor.</summary>
+    public static bool TryReadTime(ReadOnlySpan<char> text, out long milliseconds) =>
+        long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out milliseconds)
+        && milliseconds >= DateTimeOffset.MinValue.ToUnixTimeMilliseconds()
+        && milliseconds <= DateTimeOffset.MaxValue.ToUnixTimeMilliseconds();
 
     private static DateTimeOffset Whole(DateTimeOffset time) => DateTimeOffset.FromUnixTimeMilliseconds(time.ToUnixTimeMilliseconds());
 

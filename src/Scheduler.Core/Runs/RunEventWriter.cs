@@ -38,7 +38,7 @@ internal sealed class RunEventWriter : IAsyncDisposable
     {
         if (!_queue.Writer.TryWrite(happened))
         {
-            RunLog.EventsLost(_logger, 1, _stop.IsCancellationRequested ? "the replica stopped" : $"{Capacity} wait already");
+            RunLog.EventsLost(_logger, 1, _queue.Reader.Count < Capacity ? "the replica stopped" : $"{Capacity} wait already");
         }
     }
 

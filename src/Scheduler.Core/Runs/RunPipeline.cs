@@ -19,6 +19,7 @@ public sealed class RunPipeline : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly Completer _completer;
     private readonly RunEventWriter? _events;
+    private readonly SkipCounter? _skips;
     private readonly CancellationTokenSource _stopping = new();
     private readonly ConcurrentDictionary<Run, byte> _running = new();
     private readonly ConcurrentDictionary<object, Action> _unlocked = new();
@@ -32,7 +33,8 @@ public sealed class RunPipeline : IAsyncDisposable
         LeaseOptions options,
         TimeProvider time,
         ILogger logger,
-        RunEventWriter? events = null
+        RunEventWriter? events = null,
+        SkipCounter? skips = null
     )
     {
         _locks = locks;
@@ -42,6 +44,7 @@ public sealed class RunPipeline : IAsyncDisposable
         _logger = logger;
         _completer = new Completer(options.ProbeInterval, time, logger);
         _events = events;
+        _skips = skips;
     }
 
     /// <summary>Makes a pipeline that claims in the ledger, or, without a State, by leases that outlive the body.</summary>
@@ -65,7 +68,8 @@ public sealed class RunPipeline : IAsyncDisposable
                 options,
                 time,
                 logger,
-                new RunEventWriter(state, options.ProbeInterval, time, logger)
+                new RunEventWriter(state, options.ProbeInterval, time, logger),
+                new SkipCounter(state, replica, time, logger)
             );
     }
 
@@ -95,7 +99,7 @@ public sealed class RunPipeline : IAsyncDisposable
         try
         {
             return _stopping.IsCancellationRequested
-                ? Skip(fire, "this replica is stopping", _replica.Id)
+                ? Skip(fire, SkipReason.Stopping, "this replica is stopping", _replica.Id)
                 : await LockAsync(fire, body, cancellationToken);
         }
         finally
@@ -139,7 +143,7 @@ public sealed class RunPipeline : IAsyncDisposable
         if (attempt is not LockAttempt.Granted { Lease: var lease })
         {
             return attempt is LockAttempt.Held held
-                ? Skip(fire, $"'{fire.LockKey}' is held by {held.Holder} for {held.Purpose}", held.Holder)
+                ? Skip(fire, SkipReason.Held, $"'{fire.LockKey}' is held by {held.Holder} for {held.Purpose}", held.Holder)
                 : NotStarted(fire, $"the lock store: {((LockAttempt.Unavailable)attempt).Reason}");
         }
         ClaimAnswer answer;
@@ -166,7 +170,7 @@ public sealed class RunPipeline : IAsyncDisposable
                 _events?.Add(did);
             }
             return answer is ClaimAnswer.NotOurs notOurs
-                ? Skip(fire, notOurs.Reason, notOurs.Holder)
+                ? Skip(fire, SkipReason.Recorded, notOurs.Reason, notOurs.Holder)
                 : NotStarted(fire, ((ClaimAnswer.Unavailable)answer).Reason);
         }
         var run = new Run(fire, claim.RunId, claim.Attempt, lease, _replica.Id, _stopping.Token);
@@ -198,6 +202,7 @@ public sealed class RunPipeline : IAsyncDisposable
     {
         await _completer.DisposeAsync();
         await (_events?.DisposeAsync() ?? ValueTask.CompletedTask);
+        await (_skips?.DisposeAsync() ?? ValueTask.CompletedTask);
     }
 
     private async ValueTask<FireResult> RunBodyAsync(Run run, Func<IRun, ValueTask> body, CancellationToken cancellationToken)
@@ -300,8 +305,9 @@ public sealed class RunPipeline : IAsyncDisposable
         }
     }
 
-    private FireResult.Skipped Skip(FireRequest fire, string reason, string? holder)
+    private FireResult.Skipped Skip(FireRequest fire, SkipReason kind, string reason, string? holder)
     {
+        _skips?.Add(fire.Occurrence.Job, kind);
         RunLog.Skipped(_logger, fire.Occurrence, reason);
         return new FireResult.Skipped(reason, holder);
     }

@@ -37,6 +37,7 @@ public sealed class PostgresState : IState
         _database = new StateDatabase(context, new StatePlace(connectionString, schema));
         Runs = new PostgresRunLedger(_database, context.Group);
         Events = new PostgresRunEvents(_database, context.Group);
+        Skips = new PostgresRunSkips(_database, context.Group);
         Schedules = new PostgresScheduleLedger(_database, context.Group);
         Members = new PostgresMemberRegistry(_database, context.Group);
         LockStore = new PostgresLockStoreNotes(_database, context.Group);
@@ -56,6 +57,9 @@ public sealed class PostgresState : IState
 
     /// <inheritdoc/>
     public IRunEvents Events { get; }
+
+    /// <inheritdoc/>
+    public IRunSkips Skips { get; }
 
     /// <inheritdoc/>
     public IScheduleLedger Schedules { get; }

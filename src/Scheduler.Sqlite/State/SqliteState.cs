@@ -35,6 +35,7 @@ public sealed class SqliteState : IState
         _database = new StateDatabase(context, connectionString, mountInfoFile);
         Runs = new SqliteRunLedger(_database, context.Group, context.Time);
         Events = new SqliteRunEvents(_database, context.Group);
+        Skips = new SqliteRunSkips(_database, context.Group);
         Schedules = new SqliteScheduleLedger(_database, context.Group);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         LockStore = new SqliteLockStoreNotes(_database, context.Group);
@@ -51,6 +52,9 @@ public sealed class SqliteState : IState
 
     /// <inheritdoc/>
     public IRunEvents Events { get; }
+
+    /// <inheritdoc/>
+    public IRunSkips Skips { get; }
 
     /// <inheritdoc/>
     public IScheduleLedger Schedules { get; }

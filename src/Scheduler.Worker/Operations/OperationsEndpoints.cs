@@ -18,6 +18,7 @@ internal static class OperationsEndpoints
         app.MapPost("/api/jobs/{job}/trigger", TriggerEndpoint.TriggerAsync);
         app.MapGet("/api/runs", RunsAsync);
         app.MapGet("/api/runs/{id}", RunAsync);
+        app.MapGet("/api/skips", SkipsAsync);
         app.MapGet("/api/locks", LocksAsync);
         app.MapGet("/api/replicas", ReplicasAsync);
     }
@@ -89,6 +90,29 @@ internal static class OperationsEndpoints
         }
         var kept = await state.CallAsync((s, token) => s.Events.ListAsync(id, token), context.RequestAborted);
         return TypedResults.Ok(RunView.From(found.Run, found.Attempts, RunStory.Of(found, kept)));
+    }
+
+    private static async Task<IResult> SkipsAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context, "job", "from", "to", "limit", "cursor");
+        var (from, to) = parameters.Range();
+        var query = new SkipQuery(parameters.Name("job"), from, to, parameters.Limit(), parameters.Text("cursor"));
+        if (parameters.Errors.Count > 0)
+        {
+            return Bad(parameters);
+        }
+        if (reader.State is not { } state)
+        {
+            return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
+        }
+        return await PageAsync(
+            parameters,
+            async () =>
+            {
+                var page = await state.CallAsync((s, token) => s.Skips.ListAsync(query, token), context.RequestAborted);
+                return new ListView<SkipCount>(page.Items, page.Next);
+            }
+        );
     }
 
     private static async Task<IResult> LocksAsync(HttpContext context, OperationsReader reader)

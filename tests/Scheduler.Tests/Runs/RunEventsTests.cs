@@ -126,6 +126,29 @@ public sealed class RunEventsTests : IAsyncLifetime
         Assert.Equal([RunEventKind.Claimed, RunEventKind.Completed], (await EventsAsync(run.Id)).Select(e => e.Kind));
     }
 
+    [Fact]
+    public async Task Fires_that_do_nothing_are_counted_by_reason()
+    {
+        await _pipeline.ExecuteAsync(
+            Fire(),
+            async _ => Assert.IsType<FireResult.Skipped>(await _pipeline.ExecuteAsync(Fire(), Unreached, Cancel)),
+            Cancel
+        );
+        await _pipeline.ExecuteAsync(Fire(), Unreached, Cancel);
+        await _pipeline.ExecuteAsync(Fire(), Unreached, Cancel);
+        _pipeline.BeginStop();
+        await _pipeline.ExecuteAsync(Fire(), Unreached, Cancel);
+        await _pipeline.DisposeAsync();
+
+        var counts = (await _state.CallAsync((s, t) => s.Skips.ListAsync(new SkipQuery(), t), Cancel)).Items;
+        Assert.All(counts, c => Assert.Equal(("test", _replica.Id), (c.Job, c.Replica)));
+        // A minute may have begun in between.
+        Assert.Equal(
+            [(SkipReason.Held, 1), (SkipReason.Recorded, 2), (SkipReason.Stopping, 1)],
+            counts.GroupBy(c => c.Reason).Select(g => (g.Key, g.Sum(c => c.Count))).Order()
+        );
+    }
+
     private static ValueTask Unreached(IRun run) => throw new InvalidOperationException("No body may run.");
 
     private async Task LoseAsync(IRun run)

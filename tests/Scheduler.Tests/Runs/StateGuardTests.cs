@@ -115,6 +115,8 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public IRunEvents Events => throw new NotSupportedException();
 
+        public IRunSkips Skips => throw new NotSupportedException();
+
         public IScheduleLedger Schedules => throw new NotSupportedException();
 
         public IMemberRegistry Members => throw new NotSupportedException();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Scheduler.Runs;
 using Scheduler.Testing;
 
 namespace Scheduler.Tests.Worker;
@@ -135,6 +136,26 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
     }
 
     [Fact]
+    public async Task Skips_show_how_often_a_replica_did_nothing_in_a_minute()
+    {
+        var minute = new DateTimeOffset(2026, 1, 31, 12, 0, 0, TimeSpan.Zero);
+        var counts = Enumerable.Range(0, 3).Select(i => new SkipCount(minute.AddMinutes(i), "talk", "w9", SkipReason.Held, 7)).ToList();
+        await _app.Get<StateGuard>().CallAsync((s, t) => s.Skips.AddAsync(counts, t), TestContext.Current.CancellationToken);
+
+        var first = await _app.GetAsync("/api/skips?job=talk&to=2026-01-31T12:02:00Z&limit=1");
+        var second = await _app.GetAsync(
+            $"/api/skips?job=talk&from=2026-01-31T12:00:00Z&limit=1&cursor={Uri.EscapeDataString(first.Next!)}"
+        );
+
+        Assert.Equal(minute.AddMinutes(1), Utc(first.Items.Single().GetProperty("minute")));
+        var row = second.Items.Single();
+        Assert.Equal(minute, Utc(row.GetProperty("minute")));
+        Assert.Equal(("talk", "w9"), (row.GetProperty("job").GetString(), row.GetProperty("replica").GetString()));
+        Assert.Equal(("held", 7), (row.GetProperty("reason").GetString(), row.GetProperty("count").GetInt32()));
+        Assert.Null(second.Next);
+    }
+
+    [Fact]
     public async Task Pages_give_each_run_once()
     {
         await _app.ItemsAsync("/api/runs?job=talk&state=succeeded", atLeast: 4);
@@ -205,6 +226,10 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
     [InlineData("/api/runs?to=2026-01-31T12:00:00%2B01:00", "to")]
     [InlineData("/api/runs?from=2026-01-31T12:00:00.5Z&to=2026-01-31T12:00:00.500Z", "from")]
     [InlineData("/api/runs/x?full=1", "full")]
+    [InlineData("/api/skips?state=held", "state")]
+    [InlineData("/api/skips?limit=0", "limit")]
+    [InlineData("/api/skips?from=now", "from")]
+    [InlineData("/api/skips?cursor=1/2", "cursor")]
     [InlineData("/api/jobs?name=talk", "name")]
     [InlineData("/api/replicas?all=1", "all")]
     [InlineData("/api/locks?prefx=a", "prefx")]
