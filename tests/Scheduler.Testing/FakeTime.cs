@@ -28,6 +28,18 @@ public sealed class FakeTime(DateTimeOffset? start = null) : TimeProvider
         }
     }
 
+    /// <summary>How many timers wait to come due.</summary>
+    public int Waiting
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _timers.Count;
+            }
+        }
+    }
+
     /// <summary>Moves both clocks forward and fires the timers that come due, in order.</summary>
     public void Advance(TimeSpan by)
     {

@@ -35,7 +35,8 @@ internal abstract record ClaimAnswer
     /// <summary>There is nothing to run.</summary>
     /// <param name="Reason">Why, for people.</param>
     /// <param name="Holder">The replica that has or had the run.</param>
-    public sealed record NotOurs(string Reason, string? Holder) : ClaimAnswer;
+    /// <param name="Event">What the claim did to the run, if anything.</param>
+    public sealed record NotOurs(string Reason, string? Holder, RunEvent? Event = null) : ClaimAnswer;
 
     /// <summary>The store behind the claims did not answer and nothing was recorded.</summary>
     /// <param name="Reason">Why.</param>

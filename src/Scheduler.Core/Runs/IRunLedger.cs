@@ -139,7 +139,7 @@ public interface IRunLedger
 
     /// <summary>
     /// Deletes closed runs that finished before a time, oldest first. Occurrences that are not settled stay (see
-    /// <see cref="IScheduleLedger"/>).
+    /// <see cref="IScheduleLedger"/>). With the last of them go what belongs to them and the skips of that time.
     /// </summary>
     /// <param name="finishedBefore">The bound.</param>
     /// <param name="limit">How many at most in this call, 1 to 10,000.</param>

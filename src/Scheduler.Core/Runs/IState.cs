@@ -150,6 +150,12 @@ public interface IState : IAsyncDisposable
     /// <summary>The run ledger.</summary>
     IRunLedger Runs { get; }
 
+    /// <summary>What happened to runs beyond what the ledger tells.</summary>
+    IRunEvents Events { get; }
+
+    /// <summary>How often fires did nothing.</summary>
+    IRunSkips Skips { get; }
+
     /// <summary>The schedules.</summary>
     IScheduleLedger Schedules { get; }
 

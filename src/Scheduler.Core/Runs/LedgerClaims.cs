@@ -21,7 +21,11 @@ internal sealed class LedgerClaims(StateGuard state, ReplicaIdentity replica, Ti
                 $"recorded as {recorded.Run.State} (attempt {recorded.Run.Attempt})",
                 recorded.Run.Replica
             ),
-            ClaimResult.Closed closed => new ClaimAnswer.NotOurs($"closed as dead: {closed.Run.Error}", closed.Run.Replica),
+            ClaimResult.Closed { Run: var run } => new ClaimAnswer.NotOurs(
+                $"closed as dead: {run.Error}",
+                run.Replica,
+                new RunEvent(run.Id, RunEventKind.Closed, request.Now, run.Attempt, lease.Token, replica.Id, run.Error)
+            ),
             ClaimResult.Stale stale => new ClaimAnswer.NotOurs($"token {lease.Token} is older than {stale.Newest}", null),
             _ => new ClaimAnswer.NotOurs($"there is no run {fire.RunId}", null),
         };

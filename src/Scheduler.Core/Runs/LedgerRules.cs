@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Scheduler.Runs;
@@ -7,6 +8,7 @@ internal static class LedgerRules
 {
     private const int MaxDataBytes = 64 * 1024;
     private const int LongestError = 4_000;
+    private const int LongestDetail = 1_000;
 
     /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>
     public static Guid NewId(DateTimeOffset now) => Guid.CreateVersion7(now);
@@ -96,15 +98,41 @@ internal static class LedgerRules
         completion.Outcome == RunOutcome.FailedWillRetry ? completion.NextAttemptAt : null;
 
     /// <summary>The error to keep with a completion: none after a success, at most 4,000 characters.</summary>
-    public static string? ErrorOf(Completion completion)
+    public static string? ErrorOf(Completion completion) =>
+        completion.Outcome == RunOutcome.Succeeded ? null : Cut(completion.Error, LongestError);
+
+    /// <summary>The detail to keep with an event: at most 1,000 characters.</summary>
+    public static string? DetailOf(RunEvent happened) => Cut(happened.Detail, LongestDetail);
+
+    /// <summary>The begin of a text, not ended between the halves of a surrogate pair.</summary>
+    public static string? Cut(string? text, int longest) =>
+        text is null || text.Length <= longest ? text : text[..(char.IsHighSurrogate(text[longest - 1]) ? longest - 1 : longest)];
+
+    /// <summary>Refuses events that no State keeps.</summary>
+    public static void Check(IReadOnlyList<RunEvent> events)
     {
-        if (completion.Outcome == RunOutcome.Succeeded || completion.Error is not { Length: > LongestError } error)
+        CheckBatch(events, IRunEvents.MaxBatch);
+        if (events.FirstOrDefault(e => e.Kind is not (RunEventKind.Lost or RunEventKind.Refused or RunEventKind.Closed)) is { } told)
         {
-            return completion.Outcome == RunOutcome.Succeeded ? null : completion.Error;
+            throw new ArgumentException(
+                $"An event '{told.Kind}' is told by the attempts of run '{told.RunId}'; it is not kept.",
+                nameof(events)
+            );
         }
-        // Not between the halves of a surrogate pair.
-        return error[..(char.IsHighSurrogate(error[LongestError - 1]) ? LongestError - 1 : LongestError)];
     }
+
+    /// <summary>A time in Unix milliseconds, which records have whole, not earlier than it.</summary>
+    public static long WholeUp(DateTimeOffset time)
+    {
+        var whole = time.ToUnixTimeMilliseconds();
+        return DateTimeOffset.FromUnixTimeMilliseconds(whole) < time ? whole + 1 : whole;
+    }
+
+    /// <summary>Reads Unix milliseconds that stand for a time, from a cursor.</summary>
+    public static bool TryReadTime(ReadOnlySpan<char> text, out long milliseconds) =>
+        long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out milliseconds)
+        && milliseconds >= DateTimeOffset.MinValue.ToUnixTimeMilliseconds()
+        && milliseconds <= DateTimeOffset.MaxValue.ToUnixTimeMilliseconds();
 
     private static DateTimeOffset Whole(DateTimeOffset time) => DateTimeOffset.FromUnixTimeMilliseconds(time.ToUnixTimeMilliseconds());
 

@@ -7,6 +7,7 @@ namespace Scheduler.Runs;
 internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease, string replica, CancellationToken stopping) : IRun
 {
     private int _reason;
+    private int _lossTold;
     private volatile bool _completed;
 
     public string Id => id;
@@ -27,6 +28,9 @@ internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease,
 
     public bool IsHeld => lease.IsHeld;
 
+    /// <summary>Why the lease is lost.</summary>
+    public LossReason LossReason => lease.LossReason;
+
     public CancelReason CancelReason => (CancelReason)Volatile.Read(ref _reason);
 
     /// <summary>When the body began; <see langword="null"/> before that.</summary>
@@ -34,6 +38,9 @@ internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease,
 
     /// <summary>Whether the body said that its work is done in spite of its token.</summary>
     public bool IsCompleted => _completed;
+
+    /// <summary>Whether nobody has told of the loss of the lease yet; once.</summary>
+    public bool TryTellLoss() => Interlocked.Exchange(ref _lossTold, 1) == 0;
 
     public void ThrowIfLost() => lease.ThrowIfLost();
 

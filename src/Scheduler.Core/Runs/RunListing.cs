@@ -48,7 +48,7 @@ internal sealed record RunListing
         LedgerRules.CheckLimit(query.Limit, 1_000);
         Query = query;
         Source = SourceOf(query);
-        From = query.From is { } from ? WholeUp(from) : null;
+        From = query.From is { } from ? LedgerRules.WholeUp(from) : null;
         Before = StartOf(query);
         State = Source is RunListSource.Unsuccessful or RunListSource.UnsuccessfulOfJob ? null : query.State;
         Job = Source is RunListSource.OfJob or RunListSource.OfTrigger or RunListSource.UnsuccessfulOfJob ? null : query.Job;
@@ -114,7 +114,7 @@ internal sealed record RunListing
     // The cursor, or the end of the range where that is earlier: one bound, because a database looks for only one in an index.
     private static (long At, string Id)? StartOf(RunQuery query)
     {
-        (long At, string Id)? until = query.To is { } to ? (WholeUp(to), "") : null;
+        (long At, string Id)? until = query.To is { } to ? (LedgerRules.WholeUp(to), "") : null;
         if (query.Cursor is null)
         {
             return until;
@@ -126,19 +126,8 @@ internal sealed record RunListing
     private static (long At, string Id) ReadCursor(string cursor)
     {
         var separator = cursor.IndexOf('_', StringComparison.Ordinal);
-        return
-            separator > 0
-            && long.TryParse(cursor.AsSpan(0, separator), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var at)
-            && at >= DateTimeOffset.MinValue.ToUnixTimeMilliseconds()
-            && at <= DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()
+        return separator > 0 && LedgerRules.TryReadTime(cursor.AsSpan(0, separator), out var at)
             ? (at, cursor[(separator + 1)..])
             : throw new ArgumentException("The cursor is none of this list: hand in 'next' of the page before, or none.", nameof(cursor));
-    }
-
-    // Scheduled times are whole milliseconds.
-    private static long WholeUp(DateTimeOffset time)
-    {
-        var whole = time.ToUnixTimeMilliseconds();
-        return DateTimeOffset.FromUnixTimeMilliseconds(whole) < time ? whole + 1 : whole;
     }
 }

@@ -18,6 +18,8 @@ public sealed class RunPipeline : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly Completer _completer;
+    private readonly RunEventWriter? _events;
+    private readonly SkipCounter? _skips;
     private readonly CancellationTokenSource _stopping = new();
     private readonly ConcurrentDictionary<Run, byte> _running = new();
     private readonly ConcurrentDictionary<object, Action> _unlocked = new();
@@ -30,7 +32,9 @@ public sealed class RunPipeline : IAsyncDisposable
         ReplicaIdentity replica,
         LeaseOptions options,
         TimeProvider time,
-        ILogger logger
+        ILogger logger,
+        RunEventWriter? events = null,
+        SkipCounter? skips = null
     )
     {
         _locks = locks;
@@ -39,6 +43,8 @@ public sealed class RunPipeline : IAsyncDisposable
         _time = time;
         _logger = logger;
         _completer = new Completer(options.ProbeInterval, time, logger);
+        _events = events;
+        _skips = skips;
     }
 
     /// <summary>Makes a pipeline that claims in the ledger, or, without a State, by leases that outlive the body.</summary>
@@ -52,8 +58,19 @@ public sealed class RunPipeline : IAsyncDisposable
     )
     {
         ArgumentNullException.ThrowIfNull(options);
-        IRunClaims claims = state is null ? new LeaseClaims(locks, options.LongestLease) : new LedgerClaims(state, replica, time);
-        return new RunPipeline(locks, claims, replica, options, time, loggers.CreateLogger<RunPipeline>());
+        var logger = loggers.CreateLogger<RunPipeline>();
+        return state is null
+            ? new RunPipeline(locks, new LeaseClaims(locks, options.LongestLease), replica, options, time, logger)
+            : new RunPipeline(
+                locks,
+                new LedgerClaims(state, replica, time),
+                replica,
+                options,
+                time,
+                logger,
+                new RunEventWriter(state, options.ProbeInterval, time, logger),
+                new SkipCounter(state, replica, time, logger)
+            );
     }
 
     /// <summary>How many fires are between the question for their lock and its release: bodies that run, or are about to.</summary>
@@ -82,7 +99,7 @@ public sealed class RunPipeline : IAsyncDisposable
         try
         {
             return _stopping.IsCancellationRequested
-                ? Skip(fire, "this replica is stopping", _replica.Id)
+                ? Skip(fire, SkipReason.Stopping, "this replica is stopping", _replica.Id)
                 : await LockAsync(fire, body, cancellationToken);
         }
         finally
@@ -126,7 +143,7 @@ public sealed class RunPipeline : IAsyncDisposable
         if (attempt is not LockAttempt.Granted { Lease: var lease })
         {
             return attempt is LockAttempt.Held held
-                ? Skip(fire, $"'{fire.LockKey}' is held by {held.Holder} for {held.Purpose}", held.Holder)
+                ? Skip(fire, SkipReason.Held, $"'{fire.LockKey}' is held by {held.Holder} for {held.Purpose}", held.Holder)
                 : NotStarted(fire, $"the lock store: {((LockAttempt.Unavailable)attempt).Reason}");
         }
         ClaimAnswer answer;
@@ -148,8 +165,12 @@ public sealed class RunPipeline : IAsyncDisposable
         if (answer is not ClaimAnswer.Claimed claim)
         {
             await lease.ReleaseAsync(CancellationToken.None);
+            if (answer is ClaimAnswer.NotOurs { Event: { } did })
+            {
+                _events?.Add(did);
+            }
             return answer is ClaimAnswer.NotOurs notOurs
-                ? Skip(fire, notOurs.Reason, notOurs.Holder)
+                ? Skip(fire, SkipReason.Recorded, notOurs.Reason, notOurs.Holder)
                 : NotStarted(fire, ((ClaimAnswer.Unavailable)answer).Reason);
         }
         var run = new Run(fire, claim.RunId, claim.Attempt, lease, _replica.Id, _stopping.Token);
@@ -177,7 +198,12 @@ public sealed class RunPipeline : IAsyncDisposable
     }
 
     /// <summary>Gives up ends of runs that are not recorded yet. Bodies that still run keep their leases, and their tokens.</summary>
-    public ValueTask DisposeAsync() => _completer.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _completer.DisposeAsync();
+        await (_events?.DisposeAsync() ?? ValueTask.CompletedTask);
+        await (_skips?.DisposeAsync() ?? ValueTask.CompletedTask);
+    }
 
     private async ValueTask<FireResult> RunBodyAsync(Run run, Func<IRun, ValueTask> body, CancellationToken cancellationToken)
     {
@@ -206,6 +232,10 @@ public sealed class RunPipeline : IAsyncDisposable
         onLost.Unregister();
         _running.TryRemove(run, out _);
         var result = Verdict.Of(run, error, cancellationToken);
+        if (result is FireResult.Interrupted { Reason: CancelReason.LeaseLost })
+        {
+            TellLoss(run);
+        }
         RunLog.Ended(_logger, result, _time.GetElapsedTime(started));
         return result;
     }
@@ -239,6 +269,7 @@ public sealed class RunPipeline : IAsyncDisposable
             if (!await _claims.CompleteAsync(claim, completion, token))
             {
                 RunLog.CompletionRefused(_logger, fire.Occurrence, claim.Attempt);
+                _events?.Add(Verdict.Refused(completion, _replica.Id, _time.GetUtcNow()));
             }
         }
     }
@@ -249,10 +280,24 @@ public sealed class RunPipeline : IAsyncDisposable
         using var scope = _logger.BeginScope(new RunScope(run, _replica));
         RunLog.Cancelling(_logger, run.Occurrence, reason);
         run.Cancel(reason);
+        if (reason == CancelReason.LeaseLost)
+        {
+            TellLoss(run);
+        }
     }
 
-    private FireResult.Skipped Skip(FireRequest fire, string reason, string? holder)
+    private void TellLoss(Run run)
     {
+        if (_events is not null && run.TryTellLoss())
+        {
+            var why = Verdict.Describe(run.LossReason);
+            _events.Add(new RunEvent(run.Id, RunEventKind.Lost, _time.GetUtcNow(), run.Attempt, run.Token, _replica.Id, why));
+        }
+    }
+
+    private FireResult.Skipped Skip(FireRequest fire, SkipReason kind, string reason, string? holder)
+    {
+        _skips?.Add(fire.Occurrence.Job, kind);
         RunLog.Skipped(_logger, fire.Occurrence, reason);
         return new FireResult.Skipped(reason, holder);
     }

@@ -1,3 +1,4 @@
+using Scheduler.Leases;
 using Scheduler.Locking;
 
 namespace Scheduler.Runs;
@@ -79,8 +80,27 @@ internal static class Verdict
         return !fire.Retry.IsConfigured || failures < fire.Retry.MaxAttempts ? TimeSpan.Zero : null;
     }
 
+    /// <summary>What the history keeps of an end that the ledger refused.</summary>
+    public static RunEvent Refused(Completion completion, string replica, DateTimeOffset now)
+    {
+        var would = RunStory.Name(completion.Outcome);
+        var detail = completion.Error is null ? would : $"{would}: {completion.Error}";
+        return new RunEvent(completion.RunId, RunEventKind.Refused, now, completion.Attempt, completion.Token, replica, detail);
+    }
+
     /// <summary>An exception as the ledger and the log show it.</summary>
     public static string Describe(Exception error) => $"{error.GetType().Name}: {error.Message}";
+
+    /// <summary>A loss as the history shows it.</summary>
+    public static string Describe(LossReason reason) =>
+        reason switch
+        {
+            LossReason.StoreLost => "The lock store said that the grant was gone.",
+            LossReason.Revoked => "The lock was released by force.",
+            LossReason.ServerClockJumped => "The clock of the lock store jumped.",
+            LossReason.ProviderDisposed => "The replica let go of its locks.",
+            _ => "The deadline passed without a confirmed renewal.",
+        };
 
     /// <summary>A cancellation as the ledger and the log show it.</summary>
     public static string Describe(CancelReason reason) =>

@@ -98,6 +98,15 @@ internal static partial class RunLog
     )]
     public static partial void CompletionGivenUp(ILogger logger, Runs.Occurrence occurrence, string reason);
 
+    [LoggerMessage(1114, LogLevel.Warning, "{Count} events of runs are not in the history: {Reason}")]
+    public static partial void EventsLost(ILogger logger, int count, string reason);
+
+    [LoggerMessage(1115, LogLevel.Warning, "{Count} skips are not counted: {Reason}")]
+    public static partial void SkipsNotCounted(ILogger logger, int count, string reason);
+
+    [LoggerMessage(1116, LogLevel.Warning, "{Count} counts of skips could not be written yet: {Reason}")]
+    public static partial void SkipsNotWritten(ILogger logger, int count, string reason);
+
     [LoggerMessage(1110, LogLevel.Warning, "Cancelling the body of {Occurrence}: {Reason}")]
     public static partial void Cancelling(ILogger logger, Runs.Occurrence occurrence, Runs.CancelReason reason);
 }

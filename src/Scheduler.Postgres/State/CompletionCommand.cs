@@ -43,7 +43,7 @@ internal sealed class CompletionCommand(StateDatabase database, RunQueries queri
                 .Time(completion.StartedAt)
                 .Time(completion.Now)
                 .Time(LedgerRules.NextAttempt(completion))
-                .Text(Keepable(LedgerRules.ErrorOf(completion)));
+                .Text(Texts.Keepable(LedgerRules.ErrorOf(completion)));
             return;
         }
         var effects = endings.Select(e => LedgerRules.Effect(e.Completion)).ToList();
@@ -59,18 +59,6 @@ internal sealed class CompletionCommand(StateDatabase database, RunQueries queri
             .TimeList([.. endings.Select(e => e.Completion.StartedAt is { } started ? Times.Of(started) : (DateTime?)null)])
             .TimeList([.. endings.Select(e => (DateTime?)Times.Of(e.Completion.Now))])
             .TimeList([.. endings.Select(e => LedgerRules.NextAttempt(e.Completion) is { } next ? Times.Of(next) : (DateTime?)null)])
-            .Texts([.. endings.Select(e => Keepable(LedgerRules.ErrorOf(e.Completion)))]);
-    }
-
-    // An error text may hold anything; NUL and halves of surrogate pairs are the two things that a text column cannot, and a completion
-    // must not fail for them for ever.
-    private static string? Keepable(string? error)
-    {
-        if (error is null || (!error.Contains('\0', StringComparison.Ordinal) && !error.AsSpan().ContainsAnyInRange('\uD800', '\uDFFF')))
-        {
-            return error;
-        }
-        var text = System.Text.Encoding.UTF8.GetString(System.Text.Encoding.UTF8.GetBytes(error));
-        return text.Replace('\0', '\uFFFD');
+            .Texts([.. endings.Select(e => Texts.Keepable(LedgerRules.ErrorOf(e.Completion)))]);
     }
 }

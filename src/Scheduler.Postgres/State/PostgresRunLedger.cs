@@ -10,7 +10,7 @@ internal sealed class PostgresRunLedger : IRunLedger
     // Idle fences may go after seven days: tokens grow with time, so a new one starts above (DESIGN: tokens grow).
     private static readonly TimeSpan FencesStay = TimeSpan.FromDays(7);
 
-    private const int FencesAtOnce = 500;
+    private const int AtOnce = 500;
 
     private readonly StateDatabase _database;
     private readonly string _group;
@@ -250,12 +250,13 @@ internal sealed class PostgresRunLedger : IRunLedger
             },
             cancellationToken
         );
-        while (
-            await CountAsync(
-                batch => batch.Add(_queries.PruneFences).Text(_group).Time(before - FencesStay).Number(FencesAtOnce),
-                cancellationToken
-            ) == FencesAtOnce
-        )
+        await PruneAllAsync(_queries.PruneSkips, before, cancellationToken);
+        await PruneAllAsync(_queries.PruneFences, before - FencesStay, cancellationToken);
+    }
+
+    private async ValueTask PruneAllAsync(string sql, DateTimeOffset before, CancellationToken cancellationToken)
+    {
+        while (await CountAsync(batch => batch.Add(sql).Text(_group).Time(before).Number(AtOnce), cancellationToken) == AtOnce)
         {
             // The next ones.
         }

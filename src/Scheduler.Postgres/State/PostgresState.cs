@@ -36,6 +36,8 @@ public sealed class PostgresState : IState
         ArgumentNullException.ThrowIfNull(context);
         _database = new StateDatabase(context, new StatePlace(connectionString, schema));
         Runs = new PostgresRunLedger(_database, context.Group);
+        Events = new PostgresRunEvents(_database, context.Group);
+        Skips = new PostgresRunSkips(_database, context.Group);
         Schedules = new PostgresScheduleLedger(_database, context.Group);
         Members = new PostgresMemberRegistry(_database, context.Group, context.Time);
         Pauses = new PostgresJobPauses(_database, context.Group);
@@ -53,6 +55,12 @@ public sealed class PostgresState : IState
 
     /// <inheritdoc/>
     public IRunLedger Runs { get; }
+
+    /// <inheritdoc/>
+    public IRunEvents Events { get; }
+
+    /// <inheritdoc/>
+    public IRunSkips Skips { get; }
 
     /// <inheritdoc/>
     public IScheduleLedger Schedules { get; }

@@ -160,6 +160,9 @@ internal sealed class RunQueries(StatePlace place)
               SELECT 1 FROM {place.Quoted}.runs r WHERE r.id = o.run_id AND r.group_name || '' = $1 AND r.{RunReader.IsOpen})
             """;
 
+    /// <summary>Deletes counts of skips of a time that is over.</summary>
+    public string PruneSkips { get; } = PostgresRunSkips.Prune(place);
+
     /// <summary>Deletes fences that nobody raised for long; a claim that raises one meanwhile is passed over.</summary>
     public string PruneFences { get; } =
         $"""

@@ -44,7 +44,7 @@ internal sealed class SqlitePruning(StateDatabase database, string group, TimePr
           AND resource NOT IN (SELECT lock_key FROM runs WHERE group_name = @group AND {RunRow.IsOpen})
         """;
 
-    /// <summary>Deletes at most so many runs; when none is left, idle fences too.</summary>
+    /// <summary>Deletes at most so many runs; when none is left, counts of skips of that time and idle fences too.</summary>
     /// <returns>How many runs were deleted.</returns>
     public async ValueTask<int> RunAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
     {
@@ -58,6 +58,7 @@ internal sealed class SqlitePruning(StateDatabase database, string group, TimePr
             if (count < most)
             {
                 await database.WriteAsync(c => SqliteJobPauses.Prune(c, group, finishedBefore), cancellationToken);
+                await PruneSkipsAsync(before, cancellationToken);
                 await PruneFencesAsync(Times.Of(finishedBefore - FencesStay), cancellationToken);
                 return deleted;
             }
@@ -85,6 +86,17 @@ internal sealed class SqlitePruning(StateDatabase database, string group, TimePr
     // As many as take the longest step, by what the rows of the last one took; at most twice as many as before.
     private static int Next(int step, int rows, TimeSpan took) =>
         took <= TimeSpan.Zero ? LargestStep : (int)Math.Clamp(rows * (LongestStep / took), SmallestStep, Math.Min(LargestStep, step * 2));
+
+    private async ValueTask PruneSkipsAsync(long before, CancellationToken cancellationToken)
+    {
+        while (
+            await database.WriteAsync(connection => SqliteRunSkips.Prune(connection, group, before, LargestStep), cancellationToken)
+            == LargestStep
+        )
+        {
+            // The next ones.
+        }
+    }
 
     private async ValueTask PruneFencesAsync(long before, CancellationToken cancellationToken)
     {

@@ -34,6 +34,8 @@ public sealed class SqliteState : IState
         ArgumentNullException.ThrowIfNull(context);
         _database = new StateDatabase(context, connectionString, mountInfoFile);
         Runs = new SqliteRunLedger(_database, context.Group, context.Time);
+        Events = new SqliteRunEvents(_database, context.Group);
+        Skips = new SqliteRunSkips(_database, context.Group);
         Schedules = new SqliteScheduleLedger(_database, context.Group, context.Time);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         Pauses = new SqliteJobPauses(_database, context.Group, context.Time);
@@ -48,6 +50,12 @@ public sealed class SqliteState : IState
 
     /// <inheritdoc/>
     public IRunLedger Runs { get; }
+
+    /// <inheritdoc/>
+    public IRunEvents Events { get; }
+
+    /// <inheritdoc/>
+    public IRunSkips Skips { get; }
 
     /// <inheritdoc/>
     public IScheduleLedger Schedules { get; }

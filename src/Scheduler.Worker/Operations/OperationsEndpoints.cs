@@ -22,6 +22,7 @@ internal static class OperationsEndpoints
         app.MapGet("/api/runs", RunsAsync);
         app.MapGet("/api/runs/{id}", RunAsync);
         app.MapPost("/api/runs/{id}/retry", TriggerEndpoint.RetryAsync);
+        app.MapGet("/api/skips", SkipsAsync);
         app.MapGet("/api/locks", LocksAsync);
         app.MapGet("/api/replicas", ReplicasAsync);
     }
@@ -83,9 +84,35 @@ internal static class OperationsEndpoints
         {
             return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
         }
-        return await state.CallAsync((s, token) => s.Runs.FindAsync(id, token), context.RequestAborted) is { } found
-            ? TypedResults.Ok(RunView.From(found.Run, found.Attempts))
-            : NoSuchRun();
+        if (await state.CallAsync((s, token) => s.Runs.FindAsync(id, token), context.RequestAborted) is not { } found)
+        {
+            return NoSuchRun();
+        }
+        var kept = await state.CallAsync((s, token) => s.Events.ListAsync(id, token), context.RequestAborted);
+        return TypedResults.Ok(RunView.From(found.Run, found.Attempts, RunStory.Of(found, kept)));
+    }
+
+    private static async Task<IResult> SkipsAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context, "job", "from", "to", "limit", "cursor");
+        var (from, to) = parameters.Range();
+        var query = new SkipQuery(parameters.Name("job"), from, to, parameters.Limit(), parameters.Text("cursor"));
+        if (parameters.Errors.Count > 0)
+        {
+            return Bad(parameters);
+        }
+        if (reader.State is not { } state)
+        {
+            return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
+        }
+        return await PageAsync(
+            parameters,
+            async () =>
+            {
+                var page = await state.CallAsync((s, token) => s.Skips.ListAsync(query, token), context.RequestAborted);
+                return new ListView<SkipCount>(page.Items, page.Next);
+            }
+        );
     }
 
     public static ProblemHttpResult NoSuchJob(string job, IReadOnlyList<string> known) =>

@@ -68,7 +68,11 @@ internal record RunView
     [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<AttemptView>? Attempts { get; init; }
 
-    public static RunView From(RunRecord run, IReadOnlyList<RunAttempt>? attempts = null) =>
+    /// <summary>What happened to the run, in order of time; in lists left out.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<EventView>? Events { get; init; }
+
+    public static RunView From(RunRecord run, IReadOnlyList<RunAttempt>? attempts = null, IReadOnlyList<RunEvent>? events = null) =>
         new()
         {
             Id = run.Id,
@@ -88,8 +92,12 @@ internal record RunView
             Crashes = run.Crashes,
             Error = run.Error,
             Attempts = attempts?.Select(a => new AttemptView(a.Attempt, a.Token, a.Replica, a.StartedAt, a.EndedAt, a.Outcome)).ToList(),
+            Events = events?.Select(e => new EventView(e.At, e.Kind, e.Attempt, e.Token, e.Replica, e.Detail)).ToList(),
         };
 }
+
+/// <summary>Something that happened to a run.</summary>
+internal sealed record EventView(DateTimeOffset At, RunEventKind Kind, int Attempt, FencingToken Token, string Replica, string? Detail);
 
 /// <summary>One attempt of a run; without end and outcome it runs, or its replica died.</summary>
 internal sealed record AttemptView(

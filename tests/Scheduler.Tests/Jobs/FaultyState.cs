@@ -16,6 +16,17 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
 
     public IRunLedger Runs => Reach(_runs);
 
+    public IRunEvents Events => Reach(inner.Events);
+
+    public IRunSkips Skips
+    {
+        get
+        {
+            faults.CountSkips();
+            return Reach(inner.Skips);
+        }
+    }
+
     public IScheduleLedger Schedules => Reach(inner.Schedules);
 
     public IMemberRegistry Members => Reach(inner.Members);
@@ -41,6 +52,7 @@ public sealed class StateFaults
     private volatile bool _away;
     private int _lostClaims;
     private int _opens;
+    private int _skipCalls;
 
     public bool Away
     {
@@ -56,6 +68,11 @@ public sealed class StateFaults
 
     /// <summary>The next claim takes effect, its answer is lost, and the State is away from then on.</summary>
     public void LoseTheNextClaim() => Volatile.Write(ref _lostClaims, 1);
+
+    /// <summary>How often skips were written or asked for.</summary>
+    public int SkipCalls => Volatile.Read(ref _skipCalls);
+
+    public void CountSkips() => Interlocked.Increment(ref _skipCalls);
 
     public void CountOpen() => Interlocked.Increment(ref _opens);
 

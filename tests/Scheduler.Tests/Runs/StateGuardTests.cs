@@ -113,6 +113,10 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public IRunLedger Runs => throw new NotSupportedException();
 
+        public IRunEvents Events => throw new NotSupportedException();
+
+        public IRunSkips Skips => throw new NotSupportedException();
+
         public IScheduleLedger Schedules => throw new NotSupportedException();
 
         public IMemberRegistry Members => throw new NotSupportedException();

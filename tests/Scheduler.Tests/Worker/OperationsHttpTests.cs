@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Scheduler.Runs;
 using Scheduler.Testing;
 
 namespace Scheduler.Tests.Worker;
@@ -96,6 +97,13 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
         Assert.Equal(run.GetProperty("token").GetString(), attempt.GetProperty("token").GetString());
         Utc(attempt.GetProperty("startedAt"));
         Utc(attempt.GetProperty("endedAt"));
+        var events = detail.Json.GetProperty("events").EnumerateArray().ToList();
+        Assert.Equal(["claimed", "completed"], events.Select(e => e.GetProperty("kind").GetString()));
+        Assert.Equal("succeeded", events[1].GetProperty("detail").GetString());
+        Assert.Equal(attempt.GetProperty("endedAt").GetString(), events[1].GetProperty("at").GetString());
+        Assert.All(events, e => Assert.Equal(run.GetProperty("token").GetString(), e.GetProperty("token").GetString()));
+        Assert.All(events, e => Assert.Equal(run.GetProperty("replica").GetString(), e.GetProperty("replica").GetString()));
+        Assert.False(run.TryGetProperty("events", out _));
     }
 
     [Fact]
@@ -125,6 +133,26 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
         Assert.Empty((await _app.GetAsync("/api/runs?replica=w2")).Items);
         Assert.Empty((await _app.GetAsync("/api/runs?key=long:c")).Items);
         Assert.Empty((await _app.GetAsync("/api/runs?trigger=manual")).Items);
+    }
+
+    [Fact]
+    public async Task Skips_show_how_often_a_replica_did_nothing_in_a_minute()
+    {
+        var minute = new DateTimeOffset(2026, 1, 31, 12, 0, 0, TimeSpan.Zero);
+        var counts = Enumerable.Range(0, 3).Select(i => new SkipCount(minute.AddMinutes(i), "talk", "w9", SkipReason.Held, 7)).ToList();
+        await _app.Get<StateGuard>().CallAsync((s, t) => s.Skips.AddAsync(counts, t), TestContext.Current.CancellationToken);
+
+        var first = await _app.GetAsync("/api/skips?job=talk&to=2026-01-31T12:02:00Z&limit=1");
+        var second = await _app.GetAsync(
+            $"/api/skips?job=talk&from=2026-01-31T12:00:00Z&limit=1&cursor={Uri.EscapeDataString(first.Next!)}"
+        );
+
+        Assert.Equal(minute.AddMinutes(1), Utc(first.Items.Single().GetProperty("minute")));
+        var row = second.Items.Single();
+        Assert.Equal(minute, Utc(row.GetProperty("minute")));
+        Assert.Equal(("talk", "w9"), (row.GetProperty("job").GetString(), row.GetProperty("replica").GetString()));
+        Assert.Equal(("held", 7), (row.GetProperty("reason").GetString(), row.GetProperty("count").GetInt32()));
+        Assert.Null(second.Next);
     }
 
     [Fact]
@@ -198,6 +226,10 @@ public sealed class OperationsHttpTests(BusyWorker worker) : IClassFixture<BusyW
     [InlineData("/api/runs?to=2026-01-31T12:00:00%2B01:00", "to")]
     [InlineData("/api/runs?from=2026-01-31T12:00:00.5Z&to=2026-01-31T12:00:00.500Z", "from")]
     [InlineData("/api/runs/x?full=1", "full")]
+    [InlineData("/api/skips?state=held", "state")]
+    [InlineData("/api/skips?limit=0", "limit")]
+    [InlineData("/api/skips?from=now", "from")]
+    [InlineData("/api/skips?cursor=1/2", "cursor")]
     [InlineData("/api/jobs?name=talk", "name")]
     [InlineData("/api/replicas?all=1", "all")]
     [InlineData("/api/locks?prefx=a", "prefx")]

@@ -36,6 +36,19 @@ EXECUTE FUNCTION {schema}.keep_unsuccessful_run();
 CREATE TRIGGER runs_unsuccessful_at_once AFTER INSERT ON {schema}.runs FOR EACH ROW
 WHEN (NEW.state IN ('failed', 'dead', 'overlapped')) EXECUTE FUNCTION {schema}.keep_unsuccessful_run();
 
+-- What happened to runs beyond what their attempts tell; at most one of a kind for an attempt.
+CREATE TABLE {schema}.run_events (
+  group_name text COLLATE "C" NOT NULL,
+  run_id uuid NOT NULL,
+  attempt integer NOT NULL,
+  kind text COLLATE "C" NOT NULL,
+  at timestamptz NOT NULL,
+  token bigint NOT NULL,
+  replica text COLLATE "C" NOT NULL,
+  detail text,
+  PRIMARY KEY (group_name, run_id, attempt, kind)
+);
+
 -- What belongs to runs goes with them, with one statement for all of them. LATERAL and OFFSET as in claim_occurrences().
 CREATE FUNCTION {schema}.forget_runs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -45,6 +58,11 @@ BEGIN
       SELECT f.ctid AS place FROM {schema}.unsuccessful_runs f
       WHERE f.group_name = g.group_name AND f.state = g.state AND f.scheduled_at = g.scheduled_at AND f.run_id = g.id OFFSET 0) AS found
   WHERE u.ctid = found.place AND g.state IN ('failed', 'dead', 'overlapped');
+  DELETE FROM {schema}.run_events AS e
+  USING gone AS g
+    CROSS JOIN LATERAL (
+      SELECT f.ctid AS place FROM {schema}.run_events f WHERE f.group_name = g.group_name AND f.run_id = g.id OFFSET 0) AS found
+  WHERE e.ctid = found.place;
   RETURN NULL;
 END $$;
 CREATE TRIGGER runs_gone AFTER DELETE ON {schema}.runs REFERENCING OLD TABLE AS gone
