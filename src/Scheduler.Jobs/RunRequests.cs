@@ -1,4 +1,5 @@
 using Quartz;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Hosting;
 using Scheduler.Runs;
 
@@ -39,10 +40,10 @@ public sealed class RunRequests
     private readonly JobCatalog _jobs;
     private readonly ISchedulerFactory _schedulers;
     private readonly GroupLoops _loops;
-    private readonly TimeProvider _time;
+    private readonly ClockGuard _clock;
 
-    internal RunRequests(StateGuard state, JobCatalog jobs, ISchedulerFactory schedulers, GroupLoops loops, TimeProvider time) =>
-        (_state, _jobs, _schedulers, _loops, _time) = (state, jobs, schedulers, loops, time);
+    internal RunRequests(StateGuard state, JobCatalog jobs, ISchedulerFactory schedulers, GroupLoops loops, ClockGuard clock) =>
+        (_state, _jobs, _schedulers, _loops, _clock) = (state, jobs, schedulers, loops, clock);
 
     /// <summary>Asks for a run.</summary>
     /// <param name="job">The job's name.</param>
@@ -99,7 +100,7 @@ public sealed class RunRequests
         RunRequest row;
         try
         {
-            row = new RunRequest(job, lockKey, QuartzNames.ToJson(merged), _time.GetUtcNow(), requestKey);
+            row = new RunRequest(job, lockKey, QuartzNames.ToJson(merged), _clock.Now, requestKey);
         }
         catch (JobExecutionException e)
         {

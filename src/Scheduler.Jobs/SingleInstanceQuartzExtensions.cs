@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Quartz;
 using Scheduler.Hosting;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Hosting;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
@@ -96,6 +97,7 @@ public static class SingleInstanceQuartzExtensions
             p.GetRequiredService<StateHolder>().Guard,
             p.GetRequiredService<ReplicaOrder>(),
             p.GetService<StandBy>(),
+            p.GetRequiredService<ClockGuard>(),
             options.Leases,
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<FireReader>>()
@@ -109,7 +111,7 @@ public static class SingleInstanceQuartzExtensions
                 p.GetRequiredService<JobCatalog>(),
                 p.GetRequiredService<ISchedulerFactory>(),
                 p.GetRequiredService<GroupLoops>(),
-                p.GetRequiredService<TimeProvider>()
+                p.GetRequiredService<ClockGuard>()
             ));
             services.AddSingleton(p => new StandBy(
                 p.GetRequiredService<StateGuard>(),
@@ -118,13 +120,24 @@ public static class SingleInstanceQuartzExtensions
                 p.GetRequiredService<ReplicaOrder>(),
                 p.GetRequiredService<JobCatalog>(),
                 p.GetRequiredService<TimeProvider>(),
-                options.MaxClockOffset,
+                p.GetRequiredService<ClockGuard>(),
                 p.GetRequiredService<ILogger<StandBy>>()
             ));
         }
         services.AddSingleton<LevelCheck>();
         services.AddSingleton<QuartzInventory>();
-        services.AddSingleton(p => new ReplicaStatus(p.GetRequiredService<ILockProvider>(), p.GetRequiredService<StateHolder>().Guard));
+        services.AddSingleton(p => new ClockGuard(
+            p.GetRequiredService<ReplicaIdentity>(),
+            p.GetRequiredService<TimeProvider>(),
+            options.MaxClockOffset,
+            isWatched: builder.State is not null,
+            p.GetRequiredService<ILogger<ClockGuard>>()
+        ));
+        services.AddSingleton(p => new ReplicaStatus(
+            p.GetRequiredService<ILockProvider>(),
+            p.GetRequiredService<StateHolder>().Guard,
+            p.GetRequiredService<ClockGuard>()
+        ));
         services.AddSingleton(MakeLoops);
     }
 
@@ -246,7 +259,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<RunLauncher>(),
             jobs,
             time,
-            options.MaxClockOffset,
+            services.GetRequiredService<ClockGuard>(),
             services.GetRequiredService<ILogger<Reconciler>>()
         );
         var heartbeat = new Heartbeat(
@@ -255,6 +268,7 @@ public static class SingleInstanceQuartzExtensions
             jobs,
             services.GetRequiredService<ReplicaStatus>(),
             services.GetRequiredService<ReplicaOrder>(),
+            services.GetRequiredService<ClockGuard>(),
             options,
             time,
             services.GetRequiredService<ILogger<Heartbeat>>()

@@ -155,7 +155,7 @@ public sealed class RunPipeline : IAsyncDisposable
         var run = new Run(fire, claim.RunId, claim.Attempt, lease, _replica.Id, _stopping.Token);
         using var scope = _logger.BeginScope(new RunScope(run, _replica));
         var result = await RunBodyAsync(run, body, cancellationToken);
-        await CompleteAsync(fire, claim, lease, run.BegunAt, result);
+        await CompleteAsync(fire, claim, lease, run, result);
         return result;
     }
 
@@ -182,6 +182,7 @@ public sealed class RunPipeline : IAsyncDisposable
     private async ValueTask<FireResult> RunBodyAsync(Run run, Func<IRun, ValueTask> body, CancellationToken cancellationToken)
     {
         var started = _time.GetTimestamp();
+        long? begun = null;
         _running.TryAdd(run, 0);
         var onLost = run.Lost.UnsafeRegister(_ => Cancel(run, CancelReason.LeaseLost), null);
         if (_graceOver)
@@ -194,7 +195,7 @@ public sealed class RunPipeline : IAsyncDisposable
             // Asked again: the claim may have taken longer than the lease.
             run.ThrowIfLost();
             RunLog.RunStarted(_logger, run.Occurrence, run.Attempt, run.Token);
-            run.BegunAt = _time.GetUtcNow();
+            (run.BegunAt, begun) = (_time.GetUtcNow(), _time.GetTimestamp());
             await body(run);
         }
 #pragma warning disable CA1031 // Whatever the body throws is its result; Quartz gets it from there.
@@ -203,6 +204,7 @@ public sealed class RunPipeline : IAsyncDisposable
         {
             error = e;
         }
+        run.EndedAt = begun is { } since ? run.BegunAt + _time.GetElapsedTime(since) : null;
         onLost.Unregister();
         _running.TryRemove(run, out _);
         var result = Verdict.Of(run, error, cancellationToken);
@@ -210,16 +212,10 @@ public sealed class RunPipeline : IAsyncDisposable
         return result;
     }
 
-    private async ValueTask CompleteAsync(
-        FireRequest fire,
-        ClaimAnswer.Claimed claim,
-        Lease lease,
-        DateTimeOffset? begunAt,
-        FireResult result
-    )
+    private async ValueTask CompleteAsync(FireRequest fire, ClaimAnswer.Claimed claim, Lease lease, Run run, FireResult result)
     {
         var (outcome, error) = Verdict.OutcomeOf(fire, result);
-        var now = _time.GetUtcNow();
+        var now = run.EndedAt ?? _time.GetUtcNow();
         var completion = new Completion
         {
             RunId = claim.RunId,
@@ -227,7 +223,7 @@ public sealed class RunPipeline : IAsyncDisposable
             Token = lease.Token,
             Outcome = outcome,
             Error = error,
-            StartedAt = begunAt,
+            StartedAt = run.BegunAt,
             Now = now,
             NextAttemptAt = outcome == RunOutcome.FailedWillRetry ? now : null,
         };

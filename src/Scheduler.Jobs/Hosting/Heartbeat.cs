@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Runs;
@@ -12,6 +13,7 @@ internal sealed class Heartbeat(
     JobCatalog jobs,
     ReplicaStatus status,
     ReplicaOrder order,
+    ClockGuard clock,
     SingleInstanceOptions options,
     TimeProvider time,
     ILogger<Heartbeat> logger
@@ -33,11 +35,7 @@ internal sealed class Heartbeat(
             {
                 try
                 {
-                    await WriteAsync(cancellationToken);
-                    var asked = time.GetUtcNow();
-                    var members = await state.CallAsync((s, t) => s.Members.ListAsync(MemberWatch.Horizon, t), cancellationToken);
-                    _members.Observe(members.Items);
-                    order.Observe(members, asked);
+                    await BeatAsync(cancellationToken);
                     told = false;
                 }
 #pragma warning disable CA1031 // A heartbeat that ended for one failure would make a living replica look dead.
@@ -59,16 +57,36 @@ internal sealed class Heartbeat(
         }
     }
 
+    /// <summary>The first heartbeat: compares the clock before anything fires by it, and says what came of that.</summary>
+    public async ValueTask JoinAsync(CancellationToken cancellationToken)
+    {
+        await BeatAsync(cancellationToken);
+        await WriteAsync(cancellationToken);
+    }
+
+    /// <summary>Writes this replica's row now, and looks at those of the others and at the clock.</summary>
+    public async ValueTask BeatAsync(CancellationToken cancellationToken)
+    {
+        await WriteAsync(cancellationToken);
+        var (asked, askedAt) = (time.GetUtcNow(), time.GetTimestamp());
+        var members = await state.CallAsync((s, t) => s.Members.ListAsync(MemberWatch.Horizon, t), cancellationToken);
+        clock.Observe(members, askedAt);
+        _members.Observe(members.Items);
+        order.Observe(members, asked);
+    }
+
     /// <summary>Writes this replica's row now.</summary>
     public ValueTask WriteAsync(CancellationToken cancellationToken)
     {
+        // Before the status: a clock that was set in between is then off by its own words.
+        var reading = ClockReading.Take(time);
         var member = new MemberRecord
         {
             Id = replica.Id,
             Name = replica.Name,
             StartedAt = _startedAt,
-            WallClock = time.GetUtcNow(),
-            BootClock = TimeSpan.FromSeconds(time.GetTimestamp() / (double)time.TimestampFrequency),
+            WallClock = reading.Wall,
+            BootClock = reading.Boot,
             OperationsUrl = options.OperationsUrl?.Invoke(),
             Jobs = [.. jobs.All.Select(j => j.Job).Order(StringComparer.Ordinal)],
             Status = status.Activity,

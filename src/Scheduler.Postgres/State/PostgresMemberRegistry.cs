@@ -97,6 +97,6 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                 cancellationToken
             );
         }
-        return new MemberList([.. members.Where(member => member.Age < maxAge)], now);
+        return new MemberList([.. members.Where(member => member.Age < maxAge)], now) { HasClock = true };
     }
 }
