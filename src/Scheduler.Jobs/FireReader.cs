@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Quartz;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Schedules;
@@ -20,6 +21,7 @@ internal sealed class FireReader(
     StandBy? standBy,
     PausedJobs paused,
     ScheduleBounds bounds,
+    ClockGuard clock,
     LeaseOptions leases,
     TimeProvider time,
     ILogger<FireReader> logger
@@ -38,6 +40,14 @@ internal sealed class FireReader(
         CancellationToken cancellationToken
     )
     {
+        var isManual =
+            context.RefireCount == 0
+            && context.Trigger.Key.Group != QuartzNames.LaunchGroup
+            && (context.MergedJobDataMap.ContainsKey(SchedulerConstants.ManualTrigger) || !Schedule.IsSchedule(context.Trigger));
+        if (clock.Problem is { } wrong && !isManual)
+        {
+            return (null, wrong);
+        }
         if (context.RefireCount > 0 && context.FindRun() is { } before)
         {
             var again = Request(context, policy, before.Occurrence, before.LockKey);
@@ -59,9 +69,11 @@ internal sealed class FireReader(
         {
             throw new JobExecutionException($"Job '{policy.Job}': {problem}");
         }
-        if (context.MergedJobDataMap.ContainsKey(SchedulerConstants.ManualTrigger) || !Schedule.IsSchedule(context.Trigger))
+        if (isManual)
         {
-            return (await ManualAsync(context, policy, lockKey, cancellationToken), null);
+            var asked = await ManualAsync(context, policy, lockKey, cancellationToken);
+            // Recorded, it is run by a replica whose clock is right.
+            return clock.Problem is { } off ? (null, off) : (asked, null);
         }
         var occurrence = new Occurrence(policy.Job, QuartzNames.TriggerName(context.Trigger), QuartzNames.Scheduled(context));
         if (state is not null && !paused.IsKnown)
@@ -76,11 +88,20 @@ internal sealed class FireReader(
         {
             return (null, "the job is paused");
         }
+        if (!Schedule.IsDue(context.Trigger, occurrence.ScheduledAt))
+        {
+            return (null, "it was due in the first of two equal hours, before this replica was started");
+        }
         var late = time.GetUtcNow() - occurrence.ScheduledAt;
         if (late > (state is null ? leases.LongestLease : LatestFire))
         {
             JobLog.Late(logger, occurrence, late.TotalSeconds);
             return (null, $"came {late.TotalSeconds:0.0} s late");
+        }
+        if (state is not null && late < -clock.MaxOffset)
+        {
+            // Quartz saw a clock that has been set back since.
+            return (null, $"came {-late.TotalSeconds:0.0} s early");
         }
         var fire = Request(context, policy, occurrence, lockKey);
         if (standBy is not null && order.RankOf(occurrence) is > 0 and var place)
@@ -99,7 +120,7 @@ internal sealed class FireReader(
         CancellationToken cancellationToken
     )
     {
-        var asked = DateTimeOffset.FromUnixTimeMilliseconds(time.GetUtcNow().ToUnixTimeMilliseconds());
+        var asked = DateTimeOffset.FromUnixTimeMilliseconds(clock.Now.ToUnixTimeMilliseconds());
         var fire = Request(context, policy, new Occurrence(policy.Job, RunRecord.ManualTrigger, asked), key);
         if (state is null)
         {

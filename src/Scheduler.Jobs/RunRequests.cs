@@ -1,4 +1,5 @@
 using Quartz;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Hosting;
 using Scheduler.Runs;
 
@@ -47,7 +48,7 @@ public sealed class RunRequests
     private readonly ISchedulerFactory _schedulers;
     private readonly PausedJobs _paused;
     private readonly GroupLoops _loops;
-    private readonly TimeProvider _time;
+    private readonly ClockGuard _clock;
 
     internal RunRequests(
         StateGuard state,
@@ -55,8 +56,8 @@ public sealed class RunRequests
         ISchedulerFactory schedulers,
         PausedJobs paused,
         GroupLoops loops,
-        TimeProvider time
-    ) => (_state, _jobs, _schedulers, _paused, _loops, _time) = (state, jobs, schedulers, paused, loops, time);
+        ClockGuard clock
+    ) => (_state, _jobs, _schedulers, _paused, _loops, _clock) = (state, jobs, schedulers, paused, loops, clock);
 
     /// <summary>Asks for a run.</summary>
     /// <param name="job">The job's name.</param>
@@ -111,7 +112,7 @@ public sealed class RunRequests
         RunRequest row;
         try
         {
-            row = new RunRequest(policy.Job, lockKey, QuartzNames.ToJson(merged), _time.GetUtcNow(), requestKey);
+            row = new RunRequest(policy.Job, lockKey, QuartzNames.ToJson(merged), _clock.Now, requestKey);
         }
         catch (JobExecutionException e)
         {

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Quartz;
 using Scheduler.Hosting;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Hosting;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Reconciliation;
@@ -99,6 +100,7 @@ public static class SingleInstanceQuartzExtensions
             p.GetService<StandBy>(),
             p.GetRequiredService<PausedJobs>(),
             p.GetRequiredService<ScheduleBounds>(),
+            p.GetRequiredService<ClockGuard>(),
             options.Leases,
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<FireReader>>()
@@ -115,7 +117,7 @@ public static class SingleInstanceQuartzExtensions
                 p.GetRequiredService<ISchedulerFactory>(),
                 p.GetRequiredService<PausedJobs>(),
                 p.GetRequiredService<GroupLoops>(),
-                p.GetRequiredService<TimeProvider>()
+                p.GetRequiredService<ClockGuard>()
             ));
             services.AddSingleton<VersionWatch>();
             services.AddSingleton(p => new PauseRequests(
@@ -132,16 +134,24 @@ public static class SingleInstanceQuartzExtensions
                 p.GetRequiredService<ReplicaOrder>(),
                 p.GetRequiredService<JobCatalog>(),
                 p.GetRequiredService<TimeProvider>(),
-                options.MaxClockOffset,
+                p.GetRequiredService<ClockGuard>(),
                 p.GetRequiredService<ILogger<StandBy>>()
             ));
         }
         services.AddSingleton<LevelCheck>();
         services.AddSingleton<QuartzInventory>();
+        services.AddSingleton(p => new ClockGuard(
+            p.GetRequiredService<ReplicaIdentity>(),
+            p.GetRequiredService<TimeProvider>(),
+            options.MaxClockOffset,
+            isWatched: builder.State is not null,
+            p.GetRequiredService<ILogger<ClockGuard>>()
+        ));
         services.AddSingleton(p => new ReplicaStatus(
             p.GetRequiredService<ILockProvider>(),
             p.GetRequiredService<StateHolder>().Guard,
-            p.GetRequiredService<ScheduleBounds>()
+            p.GetRequiredService<ScheduleBounds>(),
+            p.GetRequiredService<ClockGuard>()
         ));
         services.AddSingleton(MakeLoops);
     }
@@ -270,7 +280,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<ScheduleBounds>(),
             new GroupPace(services.GetRequiredService<ReplicaOrder>(), jobs, options.Leases, locks.Traits.HostLocal),
             time,
-            options.MaxClockOffset,
+            services.GetRequiredService<ClockGuard>(),
             services.GetRequiredService<ILogger<Reconciler>>()
         );
         var heartbeat = new Heartbeat(
@@ -281,6 +291,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<ReplicaOrder>(),
             services.GetRequiredService<PausedJobs>(),
             services.GetRequiredService<VersionWatch>(),
+            services.GetRequiredService<ClockGuard>(),
             options,
             time,
             services.GetRequiredService<ILogger<Heartbeat>>()

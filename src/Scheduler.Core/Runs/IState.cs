@@ -89,7 +89,8 @@ public sealed record MemberRecord
     /// <summary>The names of the jobs that it has.</summary>
     public IReadOnlyList<string> Jobs { get; init; } = [];
 
-    /// <summary>What it does: <c>running</c> or <c>stopping</c>.</summary>
+    /// <summary>What it does: <c>running</c>, <c>stopping</c>, <c>starting</c> before it has compared its wall clock, or
+    /// <c>clockOff</c> while that is wrong and it fires nothing.</summary>
     public string Status { get; init; } = "running";
 
     /// <summary>How long ago State got the last heartbeat, by State's clock; set by State.</summary>
@@ -104,6 +105,9 @@ public sealed record MemberList(IReadOnlyList<MemberRecord> Items, DateTimeOffse
 {
     /// <summary>The pauses of jobs that may still matter; they come with this list because every replica asks for it.</summary>
     public IReadOnlyList<JobPause> Pauses { get; init; } = [];
+
+    /// <summary>Whether <see cref="Now"/> is of a clock of State's own, which tells the replicas which of theirs are wrong.</summary>
+    public bool HasClock { get; init; }
 }
 
 /// <summary>The replicas of the group. Thread-safe.</summary>

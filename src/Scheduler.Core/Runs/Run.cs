@@ -36,6 +36,10 @@ internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease,
     /// <summary>When the body began; <see langword="null"/> before that.</summary>
     public DateTimeOffset? BegunAt { get; set; }
 
+    /// <summary>When it ended: its begin and what the boot clock says it took, because the wall clock may have been set meanwhile. What
+    /// seems to last an hour would overlap everything in that hour.</summary>
+    public DateTimeOffset? EndedAt { get; set; }
+
     /// <summary>Whether the body said that its work is done in spite of its token.</summary>
     public bool IsCompleted => _completed;
 

@@ -176,7 +176,7 @@ public sealed class RunPipeline : IAsyncDisposable
         var run = new Run(fire, claim.RunId, claim.Attempt, lease, _replica.Id, _stopping.Token);
         using var scope = _logger.BeginScope(new RunScope(run, _replica));
         var result = await RunBodyAsync(run, body, cancellationToken);
-        await CompleteAsync(fire, claim, lease, run.BegunAt, result);
+        await CompleteAsync(fire, claim, lease, run, result);
         return result;
     }
 
@@ -208,6 +208,7 @@ public sealed class RunPipeline : IAsyncDisposable
     private async ValueTask<FireResult> RunBodyAsync(Run run, Func<IRun, ValueTask> body, CancellationToken cancellationToken)
     {
         var started = _time.GetTimestamp();
+        long? begun = null;
         _running.TryAdd(run, 0);
         var onLost = run.Lost.UnsafeRegister(_ => Cancel(run, CancelReason.LeaseLost), null);
         if (_graceOver)
@@ -220,7 +221,7 @@ public sealed class RunPipeline : IAsyncDisposable
             // Asked again: the claim may have taken longer than the lease.
             run.ThrowIfLost();
             RunLog.RunStarted(_logger, run.Occurrence, run.Attempt, run.Token);
-            run.BegunAt = _time.GetUtcNow();
+            (run.BegunAt, begun) = (_time.GetUtcNow(), _time.GetTimestamp());
             await body(run);
         }
 #pragma warning disable CA1031 // Whatever the body throws is its result; Quartz gets it from there.
@@ -229,6 +230,7 @@ public sealed class RunPipeline : IAsyncDisposable
         {
             error = e;
         }
+        run.EndedAt = begun is { } since ? run.BegunAt + _time.GetElapsedTime(since) : null;
         onLost.Unregister();
         _running.TryRemove(run, out _);
         var result = Verdict.Of(run, error, cancellationToken);
@@ -240,16 +242,13 @@ public sealed class RunPipeline : IAsyncDisposable
         return result;
     }
 
-    private async ValueTask CompleteAsync(
-        FireRequest fire,
-        ClaimAnswer.Claimed claim,
-        Lease lease,
-        DateTimeOffset? begunAt,
-        FireResult result
-    )
+    private async ValueTask CompleteAsync(FireRequest fire, ClaimAnswer.Claimed claim, Lease lease, Run run, FireResult result)
     {
-        var random = Random.Shared.NextDouble();
-        var completion = Verdict.CompletionOf(fire, claim, lease.Token, result, _time.GetUtcNow(), random) with { StartedAt = begunAt };
+        var ended = run.EndedAt ?? _time.GetUtcNow();
+        var completion = Verdict.CompletionOf(fire, claim, lease.Token, result, ended, Random.Shared.NextDouble()) with
+        {
+            StartedAt = run.BegunAt,
+        };
         RunLog.Decided(_logger, fire.Occurrence, completion);
         try
         {

@@ -15,6 +15,11 @@ internal sealed class GroupLoops(Reconciler? reconciler, StandBy? standBy, Heart
     private Task _standingBy = Task.CompletedTask;
     private Task _beating = Task.CompletedTask;
 
+    /// <summary>Takes the place among the members, so that the clock is compared before anything fires by it; as far as State
+    /// answers.</summary>
+    public ValueTask JoinAsync(CancellationToken cancellationToken) =>
+        TryAsync(heartbeat is null ? null : heartbeat.JoinAsync, cancellationToken);
+
     /// <summary>Starts them.</summary>
     public void Start(IScheduler scheduler, IReadOnlyList<TrackedSchedule> schedules)
     {

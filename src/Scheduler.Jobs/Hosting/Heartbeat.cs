@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Jobs.Versions;
@@ -15,6 +16,7 @@ internal sealed class Heartbeat(
     ReplicaOrder order,
     PausedJobs paused,
     VersionWatch versions,
+    ClockGuard clock,
     SingleInstanceOptions options,
     TimeProvider time,
     ILogger<Heartbeat> logger
@@ -38,16 +40,7 @@ internal sealed class Heartbeat(
             {
                 try
                 {
-                    var asked = time.GetUtcNow();
-                    var member = Member();
-                    var members = await state.CallAsync(
-                        (s, t) => s.Members.HeartbeatAndListAsync(member, MemberWatch.Horizon, t),
-                        cancellationToken
-                    );
-                    _members.Observe(members.Items);
-                    order.Observe(members, asked);
-                    paused.Observe(members);
-                    await versions.LookAsync(cancellationToken);
+                    await BeatAsync(cancellationToken);
                     told = false;
                 }
 #pragma warning disable CA1031 // A heartbeat that ended for one failure would make a living replica look dead.
@@ -70,6 +63,26 @@ internal sealed class Heartbeat(
         }
     }
 
+    /// <summary>The first heartbeat: compares the clock before anything fires by it, and says what came of that.</summary>
+    public async ValueTask JoinAsync(CancellationToken cancellationToken)
+    {
+        await BeatAsync(cancellationToken);
+        await WriteAsync(cancellationToken);
+    }
+
+    /// <summary>Writes this replica's row now, and looks at those of the others and at the clock.</summary>
+    public async ValueTask BeatAsync(CancellationToken cancellationToken)
+    {
+        var member = Member();
+        var (asked, askedAt) = (time.GetUtcNow(), time.GetTimestamp());
+        var members = await state.CallAsync((s, t) => s.Members.HeartbeatAndListAsync(member, MemberWatch.Horizon, t), cancellationToken);
+        clock.Observe(members, askedAt);
+        _members.Observe(members.Items);
+        order.Observe(members, asked);
+        paused.Observe(members);
+        await versions.LookAsync(cancellationToken);
+    }
+
     /// <summary>Writes this replica's row now.</summary>
     public ValueTask WriteAsync(CancellationToken cancellationToken)
     {
@@ -81,16 +94,20 @@ internal sealed class Heartbeat(
     public ValueTask LeaveAsync(CancellationToken cancellationToken) =>
         state.CallAsync((s, token) => s.Members.LeaveAsync(replica.Id, token), cancellationToken);
 
-    private MemberRecord Member() =>
-        new()
+    private MemberRecord Member()
+    {
+        // Before the status: a clock that was set in between is then off by its own words.
+        var reading = ClockReading.Take(time);
+        return new MemberRecord
         {
             Id = replica.Id,
             Name = replica.Name,
             StartedAt = _startedAt,
-            WallClock = time.GetUtcNow(),
-            BootClock = TimeSpan.FromSeconds(time.GetTimestamp() / (double)time.TimestampFrequency),
+            WallClock = reading.Wall,
+            BootClock = reading.Boot,
             OperationsUrl = options.OperationsUrl?.Invoke(),
             Jobs = [.. jobs.All.Select(j => j.Job).Order(StringComparer.Ordinal)],
             Status = status.Activity,
         };
+    }
 }

@@ -1,3 +1,4 @@
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Versions;
 using Scheduler.Leases;
 using Scheduler.Runs;
@@ -10,15 +11,23 @@ public sealed class ReplicaStatus
     /// <summary>What the heartbeat of a replica says that takes fires.</summary>
     internal const string Running = "running";
 
+    /// <summary>That of one that has not compared its wall clock yet.</summary>
+    internal const string Starting = "starting";
+
+    /// <summary>That of one whose wall clock is off.</summary>
+    internal const string ClockOff = "clockOff";
+
     private readonly ILockProvider _locks;
     private readonly StateGuard? _state;
     private readonly ScheduleBounds _bounds;
+    private readonly ClockGuard _clock;
     private volatile string? _notRunning = "the scheduler has not started yet";
+    private volatile bool _isStopping;
 
-    internal ReplicaStatus(ILockProvider locks, StateGuard? state, ScheduleBounds bounds) =>
-        (_locks, _state, _bounds) = (locks, state, bounds);
+    internal ReplicaStatus(ILockProvider locks, StateGuard? state, ScheduleBounds bounds, ClockGuard clock) =>
+        (_locks, _state, _bounds, _clock) = (locks, state, bounds, clock);
 
-    /// <summary>Whether lock store and State answer and the scheduler runs.</summary>
+    /// <summary>Whether lock store and State answer, the wall clock is right, and the scheduler runs.</summary>
     public bool IsReady => NotReadyReasons.Count == 0;
 
     /// <summary>Why not, one sentence each; without secrets.</summary>
@@ -39,6 +48,10 @@ public sealed class ReplicaStatus
             {
                 reasons.Add($"State '{_state.Name}' is down since {state.Since:O}: {state.Reason}");
             }
+            if (_clock.Problem is { } wrong)
+            {
+                reasons.Add($"this replica does not fire: {wrong}");
+            }
             return reasons;
         }
     }
@@ -52,8 +65,8 @@ public sealed class ReplicaStatus
     /// <summary>Whether the host has come up.</summary>
     internal bool IsStarted { get; private set; }
 
-    /// <summary>What the heartbeat says: <see cref="Running"/> or <c>stopping</c>.</summary>
-    internal string Activity { get; private set; } = Running;
+    /// <summary>What the heartbeat says: <c>stopping</c>, or what its clock lets it do.</summary>
+    internal string Activity => _isStopping ? "stopping" : _clock.Activity;
 
     internal void Started()
     {
@@ -64,6 +77,6 @@ public sealed class ReplicaStatus
     internal void Stopping()
     {
         _notRunning = "the replica is stopping";
-        Activity = "stopping";
+        _isStopping = true;
     }
 }

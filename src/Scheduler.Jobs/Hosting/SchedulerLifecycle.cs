@@ -53,6 +53,7 @@ internal sealed class SchedulerLifecycle(
         _scheduler = await schedulers.GetScheduler(cancellationToken);
         var schedules = await inventory.ReadAsync(_scheduler, cancellationToken);
         await OpenStoresAsync(cancellationToken);
+        await loops.JoinAsync(cancellationToken);
         loops.Start(_scheduler, schedules);
     }
 

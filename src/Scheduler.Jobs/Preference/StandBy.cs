@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Quartz;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Reconciliation;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Runs;
@@ -27,7 +28,7 @@ internal sealed class StandBy : IDisposable
     private readonly ReplicaOrder _order;
     private readonly JobCatalog _jobs;
     private readonly TimeProvider _time;
-    private readonly TimeSpan _maxClockOffset;
+    private readonly ClockGuard _clock;
     private readonly ILogger _logger;
     private readonly WakeSignal _wake;
     private readonly Lock _gate = new();
@@ -40,12 +41,12 @@ internal sealed class StandBy : IDisposable
         ReplicaOrder order,
         JobCatalog jobs,
         TimeProvider time,
-        TimeSpan maxClockOffset,
+        ClockGuard clock,
         ILogger<StandBy> logger
     )
     {
         (_state, _launcher, _pipeline, _order) = (state, launcher, pipeline, order);
-        (_jobs, _time, _maxClockOffset, _logger) = (jobs, time, maxClockOffset, logger);
+        (_jobs, _time, _clock, _logger) = (jobs, time, clock, logger);
         _wake = new WakeSignal(time);
     }
 
@@ -98,7 +99,7 @@ internal sealed class StandBy : IDisposable
     private async ValueTask LookAsync(IScheduler scheduler, int slots, CancellationToken cancellationToken)
     {
         var due = TakeDue();
-        if (due.Count == 0)
+        if (due.Count == 0 || _clock.Problem is not null)
         {
             return;
         }
@@ -126,7 +127,7 @@ internal sealed class StandBy : IDisposable
     // Older ones are the reconciler's.
     private void LookAgain(IEnumerable<Launch> launches)
     {
-        var oldest = _time.GetUtcNow() - _maxClockOffset;
+        var oldest = _time.GetUtcNow() - _clock.MaxOffset;
         foreach (var launch in launches.Where(l => l.Occurrence.ScheduledAt > oldest))
         {
             Enqueue(launch, Step);

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Quartz;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Jobs.Versions;
@@ -25,7 +26,7 @@ internal sealed class Reconciler : IDisposable
     private readonly Settler _settler;
     private readonly JobCatalog _jobs;
     private readonly TimeProvider _time;
-    private readonly TimeSpan _maxClockOffset;
+    private readonly ClockGuard _clock;
     private readonly ILogger _logger;
     private readonly WakeSignal _wake;
     private readonly GroupPace _pace;
@@ -52,13 +53,13 @@ internal sealed class Reconciler : IDisposable
         ScheduleBounds bounds,
         GroupPace pace,
         TimeProvider time,
-        TimeSpan maxClockOffset,
+        ClockGuard clock,
         ILogger<Reconciler> logger
     )
     {
         (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
         (_order, _bounds) = (order, bounds);
-        (_pace, _maxClockOffset, _logger) = (pace, maxClockOffset, logger);
+        (_pace, _clock, _logger) = (pace, clock, logger);
         _settler = new Settler(state, replica, paused, bounds, time, logger);
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
@@ -139,6 +140,15 @@ internal sealed class Reconciler : IDisposable
     internal async ValueTask<TimeSpan> PassAsync(IScheduler scheduler, CancellationToken cancellationToken)
     {
         var now = _time.GetUtcNow();
+        // Asked after the time was read: a clock that is set in between is noticed.
+        if (_clock.Problem is not null)
+        {
+            return _pace.NextLook();
+        }
+        if (_clock.TakeLeap())
+        {
+            await TriggerAlignment.AlignAsync(scheduler, _jobs, _time, _logger, cancellationToken);
+        }
         var candidates = new List<Launch>();
         var open = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken);
         var soonest = _running.Look(open, run => _pace.IsNear(OccurrenceOf(run)));
@@ -164,7 +174,7 @@ internal sealed class Reconciler : IDisposable
             _settleNow = false;
             _lastSettling = _time.GetTimestamp();
             await _launcher.MendAsync(scheduler, _jobs, cancellationToken);
-            candidates.AddRange(await _settler.SettleAsync(_schedules, now - _maxClockOffset, cancellationToken));
+            candidates.AddRange(await _settler.SettleAsync(_schedules, now - _clock.MaxOffset, cancellationToken));
         }
         var next = await LaunchAsync(scheduler, candidates, cancellationToken);
         return soonest < next ? soonest : next;

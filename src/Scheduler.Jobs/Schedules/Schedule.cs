@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using Quartz;
 
@@ -5,15 +6,23 @@ namespace Scheduler.Jobs.Schedules;
 
 /// <summary>
 /// When a trigger is due, computed from its definition alone, so that every replica gets the same times however long it has been up.
-/// Immutable and thread-safe.
+/// Thread-safe.
 /// </summary>
 internal sealed class Schedule
 {
     private static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestInterval = TimeSpan.FromDays(7);
+    private const int TimesOfText = 5;
+    private const int MostKept = 10_000;
+
+    // Only what fires in such an hour is kept: its due times take a while to compute, and it is asked about at every fire.
+    private static readonly ConcurrentDictionary<(string Cron, TimeZoneInfo Zone), Schedule> InRepeatedHours = new();
 
     private readonly CronExpression? _cron;
     private readonly TimeSpan _every;
+
+    // The last one that was asked about: a trigger that is due every second is asked thousands of times within it.
+    private volatile RepeatedHour? _repeated;
 
     private Schedule(CronExpression cron)
     {
@@ -90,8 +99,80 @@ internal sealed class Schedule
     }
 
     /// <summary>The first due time after a time, or <see langword="null"/> when there is none.</summary>
-    public DateTimeOffset? Next(DateTimeOffset after) =>
-        _cron is null ? NextOnGrid(_every, after) : _cron.GetNextValidTimeAfter(after)?.ToUniversalTime();
+    /// <remarks>The same whatever instants were asked about before, also in an hour that the zone has twice.</remarks>
+    public DateTimeOffset? Next(DateTimeOffset after)
+    {
+        if (_cron is null)
+        {
+            return NextOnGrid(_every, after);
+        }
+        if (RepeatedHour.Has(_cron.TimeZone, after))
+        {
+            return RepeatedAround(_cron, after).Next(after);
+        }
+        var next = _cron.GetNextValidTimeAfter(after)?.ToUniversalTime();
+        return next is { } time && RepeatedHour.Has(_cron.TimeZone, time) ? RepeatedAround(_cron, time).Next(after) : next;
+    }
+
+    /// <summary>
+    /// Whether a time at which Quartz fires a trigger is one of its due times. It is, except in the second of two equal hours, where the
+    /// trigger of a replica that was started in between may fire once more what was due in the first. Costs nothing elsewhere.
+    /// </summary>
+    public static bool IsDue(ITrigger trigger, DateTimeOffset time)
+    {
+        if (trigger is not ICronTrigger cron || !RepeatedHour.Has(cron.TimeZone, time))
+        {
+            return true;
+        }
+        if (InRepeatedHours.Count >= MostKept)
+        {
+            InRepeatedHours.Clear();
+        }
+        var schedule = InRepeatedHours.GetOrAdd(
+            (cron.CronExpressionString!, cron.TimeZone),
+            static key => new Schedule(new CronExpression(key.Cron, key.Zone))
+        );
+        return schedule.Next(time - TimeSpan.FromMilliseconds(1)) == time;
+    }
+
+    /// <summary>The first due times after an instant; fewer when there are no more.</summary>
+    /// <param name="from">The exclusive lower bound.</param>
+    /// <param name="count">How many.</param>
+    public IReadOnlyList<DateTimeOffset> NextTimes(DateTimeOffset from, int count)
+    {
+        var times = new List<DateTimeOffset>(count);
+        for (var next = from; times.Count < count && Next(next) is { } time; next = time)
+        {
+            times.Add(time);
+        }
+        return times;
+    }
+
+    /// <summary>
+    /// The next five due times as a text, which tells replicas apart that read different times from the same definition because their rules
+    /// of a time zone differ. They are counted from the begin of the day in UTC, so that every replica counts from the same instant
+    /// whenever it is asked; the text begins with that day, because around midnight one replica is in it before another.
+    /// </summary>
+    /// <param name="now">The replica's wall clock.</param>
+    public string TimesText(DateTimeOffset now)
+    {
+        var day = new DateTimeOffset(now.UtcDateTime.Date, TimeSpan.Zero);
+        var times = NextTimes(day - TimeSpan.FromMilliseconds(1), TimesOfText).Select(t => t.ToUnixTimeSeconds());
+        return string.Create(CultureInfo.InvariantCulture, $"{day:yyyy-MM-dd}: {string.Join(' ', times)}");
+    }
+
+    /// <summary>Whether two texts say of the same day that the due times differ.</summary>
+    public static bool TimesDiffer(string one, string other) =>
+        one != other && string.Equals(one.Split(':')[0], other.Split(':')[0], StringComparison.Ordinal);
+
+    private RepeatedHour RepeatedAround(CronExpression cron, DateTimeOffset instant)
+    {
+        if (_repeated is { } known && instant >= known.Start && instant < known.End)
+        {
+            return known;
+        }
+        return _repeated = RepeatedHour.Around(cron, instant);
+    }
 
     /// <summary>The due times with <paramref name="after"/> &lt; time ≤ <paramref name="until"/>, in order; the newest ones if there are
     /// too many.</summary>

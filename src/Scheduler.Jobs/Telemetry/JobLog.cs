@@ -127,6 +127,15 @@ internal static partial class JobLog
     [LoggerMessage(3018, LogLevel.Warning, "The run {RunId} of '{Job}' cannot be started here: {Problem}")]
     public static partial void CannotLaunch(ILogger logger, string runId, string job, string problem);
 
+    [LoggerMessage(3024, LogLevel.Error, "This replica does not fire: {Problem}")]
+    public static partial void ClockOff(ILogger logger, string problem);
+
+    [LoggerMessage(3025, LogLevel.Information, "This replica fires again: its wall clock is right")]
+    public static partial void ClockRight(ILogger logger);
+
+    [LoggerMessage(3026, LogLevel.Warning, "The wall clock of this replica was set; its {Triggers} triggers go on from what it shows now")]
+    public static partial void ClockSet(ILogger logger, int triggers);
+
     [LoggerMessage(3030, LogLevel.Warning, "Take-over: {Occurrence} goes on here; {Why}")]
     public static partial void TakingOver(ILogger logger, Runs.Occurrence occurrence, string why);
 

@@ -75,7 +75,7 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                 cancellationToken
             );
         }
-        return new MemberList([.. members.Where(member => member.Age < maxAge)], now) { Pauses = pauses };
+        return new MemberList([.. members.Where(member => member.Age < maxAge)], now) { Pauses = pauses, HasClock = true };
     }
 
     private async Task<(List<MemberRecord> Members, DateTimeOffset Now, IReadOnlyList<JobPause> Pauses)> ReadAsync(NpgsqlDataReader reader)

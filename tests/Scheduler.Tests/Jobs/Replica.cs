@@ -16,10 +16,11 @@ namespace Scheduler.Tests.Jobs;
 public sealed class Replica : IAsyncDisposable
 {
     private readonly IHost _host;
+    private readonly Group _group;
 
-    private Replica(IHost host, FireLog fires, SkewedTime time)
+    private Replica(IHost host, Group group, FireLog fires, SkewedTime time)
     {
-        _host = host;
+        (_host, _group) = (host, group);
         Fires = fires;
         Time = time;
     }
@@ -37,7 +38,13 @@ public sealed class Replica : IAsyncDisposable
     /// <summary>Fires when the host is asked to stop.</summary>
     public CancellationToken Stopping => Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping;
 
+    public string Id => Services.GetRequiredService<ReplicaIdentity>().Id;
+
     public ReplicaStatus Status => Services.GetRequiredService<ReplicaStatus>();
+
+    /// <summary>Whether it has found the other one among the members, as its log says.</summary>
+    public bool Sees(Replica other) =>
+        _group.Log.Entries.Any(e => e.Id.Id == 3031 && e.Message.Contains(other.Id, StringComparison.Ordinal));
 
     public async Task<IScheduler> SchedulerAsync() => await Services.GetRequiredService<ISchedulerFactory>().GetScheduler();
 
@@ -89,7 +96,7 @@ public sealed class Replica : IAsyncDisposable
             quartz?.Invoke(q);
         });
         builder.Services.AddQuartzHostedService();
-        return new Replica(builder.Build(), fires, time);
+        return new Replica(builder.Build(), group, fires, time);
     }
 
     public Task StartAsync() => _host.StartAsync();
