@@ -131,7 +131,7 @@ internal sealed class Reconciler : IDisposable
         {
             return _interval;
         }
-        if (_clock.TakeLeap())
+        if (_clock.TakeSetBack())
         {
             await TriggerAlignment.AlignAsync(scheduler, _jobs, _time, _logger, cancellationToken);
         }
