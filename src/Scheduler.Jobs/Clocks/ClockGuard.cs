@@ -38,7 +38,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
     private ClockReference? _reference;
     private string? _problem = isWatched ? NotCompared : null;
     private DateTimeOffset? _seen;
-    private bool _leapt;
+    private bool _setBack;
 
     /// <summary>How far the clock may be off.</summary>
     public TimeSpan MaxOffset => maxOffset;
@@ -80,14 +80,14 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
             _ => ReplicaStatus.ClockOff,
         };
 
-    /// <summary>Whether the wall clock was set since this was asked for the last time.</summary>
-    public bool TakeLeap()
+    /// <summary>Whether the wall clock was set back since this was asked for the last time.</summary>
+    public bool TakeSetBack()
     {
         lock (_gate)
         {
-            var leapt = _leapt;
-            _leapt = false;
-            return leapt;
+            var setBack = _setBack;
+            _setBack = false;
+            return setBack;
         }
     }
 
@@ -121,7 +121,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
     // What is not sure changes nothing.
     private void Judge(ClockReading reading)
     {
-        _leapt |= _seen is { } seen && (reading.BootedAt - seen).Duration() > Leap;
+        _setBack |= _seen is { } seen && seen - reading.BootedAt > Leap;
         _seen = reading.BootedAt;
         if (_problem == NotCompared)
         {
@@ -147,7 +147,6 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
         string.Create(
             CultureInfo.InvariantCulture,
             $"its wall clock is {offset.Duration().TotalSeconds:0.0} s {(offset > TimeSpan.Zero ? "ahead of" : "behind")} {reference.Of}, "
-                + $"and {maxOffset.TotalSeconds:0.###} s are allowed "
-                + "(Scheduler:MaxClockOffset): it fires nothing until they agree; set the clock"
+                + $"and {maxOffset.TotalSeconds:0.###} s are allowed (Scheduler:MaxClockOffset): it fires nothing; set the clock"
         );
 }

@@ -145,7 +145,7 @@ internal sealed class Reconciler : IDisposable
         {
             return _pace.NextLook();
         }
-        if (_clock.TakeLeap())
+        if (_clock.TakeSetBack())
         {
             await TriggerAlignment.AlignAsync(scheduler, _jobs, _time, _logger, cancellationToken);
         }

@@ -133,7 +133,11 @@ internal static partial class JobLog
     [LoggerMessage(3025, LogLevel.Information, "This replica fires again: its wall clock is right")]
     public static partial void ClockRight(ILogger logger);
 
-    [LoggerMessage(3026, LogLevel.Warning, "The wall clock of this replica was set; its {Triggers} triggers go on from what it shows now")]
+    [LoggerMessage(
+        3026,
+        LogLevel.Warning,
+        "The wall clock of this replica was set back; its {Triggers} schedules go on from what it shows now"
+    )]
     public static partial void ClockSet(ILogger logger, int triggers);
 
     [LoggerMessage(3030, LogLevel.Warning, "Take-over: {Occurrence} goes on here; {Why}")]

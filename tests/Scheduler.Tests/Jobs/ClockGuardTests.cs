@@ -81,14 +81,13 @@ public sealed class ClockGuardTests : IDisposable
     public void A_clock_that_is_set_is_noticed_at_the_next_question_not_at_the_next_heartbeat()
     {
         CompareWithState(TimeSpan.Zero, TimeSpan.Zero);
-        Assert.False(_guard.TakeLeap());
         Set(Hour);
         Assert.Contains("3600.0 s ahead", _guard.Problem, StringComparison.Ordinal);
-        Assert.True(_guard.TakeLeap());
-        Assert.False(_guard.TakeLeap());
+        Assert.False(_guard.TakeSetBack());
         Set(-Hour);
         Assert.Null(_guard.Problem);
-        Assert.True(_guard.TakeLeap());
+        Assert.True(_guard.TakeSetBack());
+        Assert.False(_guard.TakeSetBack());
         Set(-Hour);
         Assert.Contains("3600.0 s behind", _guard.Problem, StringComparison.Ordinal);
         Assert.Equal(2, _log.Entries.Count(e => e.Id.Id == Off));
