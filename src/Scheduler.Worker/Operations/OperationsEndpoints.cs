@@ -55,17 +55,10 @@ internal static class OperationsEndpoints
             From = from,
             To = to,
         };
-        if (parameters.Errors.Count > 0)
-        {
-            return Bad(parameters);
-        }
-        if (reader.State is not { } state)
-        {
-            return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
-        }
-        return await PageAsync(
+        return await RecordsAsync(
             parameters,
-            async () =>
+            reader,
+            async state =>
             {
                 var page = await state.CallAsync((s, token) => s.Runs.ListAsync(query, token), context.RequestAborted);
                 return new ListView<RunView>(page.Items.Select(r => RunView.From(r)).ToList(), page.Next);
@@ -97,17 +90,10 @@ internal static class OperationsEndpoints
         var parameters = new Parameters(context, "job", "from", "to", "limit", "cursor");
         var (from, to) = parameters.Range();
         var query = new SkipQuery(parameters.Name("job"), from, to, parameters.Limit(), parameters.Text("cursor"));
-        if (parameters.Errors.Count > 0)
-        {
-            return Bad(parameters);
-        }
-        if (reader.State is not { } state)
-        {
-            return TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
-        }
-        return await PageAsync(
+        return await RecordsAsync(
             parameters,
-            async () =>
+            reader,
+            async state =>
             {
                 var page = await state.CallAsync((s, token) => s.Skips.ListAsync(query, token), context.RequestAborted);
                 return new ListView<SkipCount>(page.Items, page.Next);
@@ -142,6 +128,21 @@ internal static class OperationsEndpoints
     {
         var parameters = new Parameters(context);
         return parameters.Errors.Count > 0 ? Bad(parameters) : TypedResults.Ok(await reader.ReplicasAsync(context.RequestAborted));
+    }
+
+    private static async Task<IResult> RecordsAsync<T>(
+        Parameters parameters,
+        OperationsReader reader,
+        Func<StateGuard, Task<ListView<T>>> list
+    )
+    {
+        if (parameters.Errors.Count > 0)
+        {
+            return Bad(parameters);
+        }
+        return reader.State is { } state
+            ? await PageAsync(parameters, () => list(state))
+            : TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
     }
 
     private static async Task<IResult> PageAsync<T>(Parameters parameters, Func<Task<ListView<T>>> list)
