@@ -25,7 +25,15 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(3);
 
     // What a replica asks whether or not anything is due; its part of the idle group.
-    private static readonly string[] Standing = [nameof(IMemberRegistry.HeartbeatAndListAsync), nameof(IRunLedger.OpenRunsAsync)];
+    private static readonly string[] Standing =
+    [
+        nameof(IMemberRegistry.HeartbeatAndListAsync),
+        nameof(IRunLedger.OpenRunsAsync),
+        nameof(IScheduleLedger.ContestedAsync),
+    ];
+
+    // Until then every replica asks with each heartbeat whether the members that came have other definitions than it.
+    private static readonly TimeSpan Acquainted = TimeSpan.FromSeconds(18);
 
     private static readonly (string Name, string Row)[] Kinds =
     [
@@ -53,7 +61,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
         var cron = string.Create(CultureInfo.InvariantCulture, $"0 0 3 1 {month} ?");
         var place = await servers.PlaceAsync(FireSystems.Named("redis+postgres"), new Workload("idle", 0, cron));
         await using var crowd = await Crowd.StartAsync(place, plan.Replicas, quartz => AddJobs(quartz, IdleJobs(plan), cron));
-        await Eventually.Passes(Settled);
+        await Eventually.Passes(Acquainted);
         var (sqlBefore, redisBefore) = await servers.CallsAsync();
         var (stateBefore, locksBefore) = (crowd.State.Take(), crowd.Locks.Take());
         var start = Stopwatch.GetTimestamp();
@@ -72,6 +80,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
             new("calls of State a second", "1/s", state.Values.Sum() / seconds),
             new("of these heartbeats", "1/s", state.GetValueOrDefault(Standing[0]) / seconds),
             new("of these looks at the open runs", "1/s", state.GetValueOrDefault(Standing[1]) / seconds),
+            new("of these questions for other definitions", "1/s", state.GetValueOrDefault(Standing[2]) / seconds),
             new("of these others", "1/s", state.Where(c => !Standing.Contains(c.Key)).Sum(c => c.Value) / seconds),
             new("calls of Redis a second", "1/s", (redis - redisBefore) / seconds),
             new("calls of the lock store a second", "1/s", locks.Values.Sum() / seconds),

@@ -21,7 +21,7 @@ internal sealed class JobCatalog(IReadOnlyList<JobDefinition> definitions)
     /// <summary>Their names, in order.</summary>
     public IReadOnlyList<string> Names => [.. _byName.Keys.Order(StringComparer.Ordinal)];
 
-    /// <summary>The policy of a job by any of its names, also of one that came to Quartz after the start and has not fired here yet.</summary>
+    /// <summary>The policy of a job by any of its names, also of one that came to Quartz after the start.</summary>
     public async ValueTask<JobPolicy?> FindAsync(IScheduler scheduler, string job, CancellationToken cancellationToken)
     {
         var identity =

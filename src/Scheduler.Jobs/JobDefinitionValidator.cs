@@ -58,7 +58,7 @@ public static class JobDefinitionValidator
             {
                 if (former.Length is 0 or > MaxNameLength)
                 {
-                    yield return $"{section}:{job.Name}:FormerNames: a name has 1 to {MaxNameLength} characters; this one has {former.Length}.";
+                    yield return $"{section}:{job.Name}:FormerNames: a name has 1 to {MaxNameLength} characters, one has {former.Length}.";
                 }
                 else if (former == job.Name || job.FormerNames.Count(f => f == former) > 1)
                 {
@@ -69,7 +69,7 @@ public static class JobDefinitionValidator
                     { } other
                 )
                 {
-                    yield return $"{section}:{job.Name}:FormerNames: '{former}' is a name of the job '{other.Name}' too, and both would be one job.";
+                    yield return $"{section}:{job.Name}:FormerNames: '{former}' is a name of the job '{other.Name}' too.";
                 }
             }
         }

@@ -90,7 +90,7 @@ public interface IRunLedger
     /// <returns>The row as it stands now, or <see langword="null"/> when there is no such run.</returns>
     ValueTask<RunRecord?> ReopenAsync(string runId, CancellationToken cancellationToken);
 
-    /// <summary>Says that no living replica has the job of a run; it is <see cref="RunState.Orphaned"/> until one has and claims it.</summary>
+    /// <summary>Says that no living replica has the job of a run: it is <see cref="RunState.Orphaned"/> until one claims it.</summary>
     /// <param name="runId">The run.</param>
     /// <param name="token">Its token; a run that began another attempt since stays as it is, and so does one that is over.</param>
     /// <param name="cancellationToken">Ends the call.</param>

@@ -77,7 +77,7 @@ internal sealed class Settler(
         foreach (var (schedule, record) in schedules.Zip(records))
         {
             schedule.Observe(record);
-            bounds.Begin(record);
+            bounds.Begin(record, time.GetUtcNow());
         }
     }
 

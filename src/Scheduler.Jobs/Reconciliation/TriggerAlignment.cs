@@ -6,8 +6,8 @@ using Scheduler.Jobs.Telemetry;
 namespace Scheduler.Jobs.Reconciliation;
 
 /// <summary>
-/// Lets the schedules go on after the wall clock was set back. Quartz computes each fire from the one before: after a clock that was an hour
-/// ahead is right again, it would fire nothing for an hour, and while it waits for a fire it looks at no clock.
+/// Lets the schedules go on after the wall clock was set back. Quartz computes each fire from the one before: after a clock that was an
+/// hour ahead is right again, it would fire nothing for an hour, and while it waits for a fire it looks at no clock.
 /// </summary>
 internal static class TriggerAlignment
 {

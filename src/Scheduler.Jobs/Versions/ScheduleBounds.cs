@@ -16,16 +16,20 @@ internal sealed class ScheduleBounds
     {
         foreach (var definition in definitions)
         {
-            _bounds[(definition.Job, definition.Trigger)] = new Bound(definition.Fingerprint, Since: null, Until: null);
+            _bounds[(definition.Job, definition.Trigger)] = new Bound(definition.Fingerprint, IsKnown: false, From: null, Until: null);
         }
     }
 
     /// <summary>Takes what State says of a definition of this replica.</summary>
-    public void Begin(ScheduleRecord record) => Change(record.Job, record.Trigger, b => b with { Since = record.Since });
+    /// <param name="record">What it says.</param>
+    /// <param name="now">This replica's wall clock: only what is announced, and does not count yet, has a first instant. Any other is not
+    /// asked about again, so that a clock that is set back stops nothing.</param>
+    public void Begin(ScheduleRecord record, DateTimeOffset now) =>
+        Change(record.Job, record.Trigger, b => b with { IsKnown = true, From = record.Since > now ? record.Since : null });
 
     /// <summary>Takes which definitions living replicas disagree about.</summary>
     /// <param name="contested">For each trigger those that they have, the newest last.</param>
-    /// <returns>What changed: the definition, and until when it counts; no time when it counts again, from when State is asked next.</returns>
+    /// <returns>What changed: the definition, and until when it counts; no time when it counts again.</returns>
     public IReadOnlyList<(ScheduleKey Definition, DateTimeOffset? Until)> Observe(IReadOnlyList<ScheduleRecord> contested)
     {
         var newest = contested.GroupBy(r => (r.Job, r.Trigger)).ToDictionary(g => g.Key, g => g.Last());
@@ -39,7 +43,7 @@ internal sealed class ScheduleBounds
                 continue;
             }
             // When the newer one is gone, this one counts from its return: what was due meanwhile was never due under it.
-            Change(job, trigger, b => b with { Until = until, Since = until is null ? null : b.Since });
+            Change(job, trigger, b => b with { Until = until, IsKnown = b.IsKnown && until is not null });
             changed.Add((new ScheduleKey(job, trigger, bound.Fingerprint), until));
         }
         return changed;
@@ -47,7 +51,7 @@ internal sealed class ScheduleBounds
 
     /// <summary>Whether State is to be asked for a definition, again or for the first time.</summary>
     public bool IsUnknown(ScheduleKey definition) =>
-        _bounds.TryGetValue((definition.Job, definition.Trigger), out var bound) && bound.Since is null;
+        _bounds.TryGetValue((definition.Job, definition.Trigger), out var bound) && !bound.IsKnown;
 
     /// <summary>Until when a definition counts; the end of time while no other is known.</summary>
     public DateTimeOffset UntilOf(ScheduleKey definition) =>
@@ -66,8 +70,8 @@ internal sealed class ScheduleBounds
         {
             return null;
         }
-        return bound.Since is not { } since ? "State was not asked yet whether this definition of the trigger counts"
-            : occurrence.ScheduledAt <= since ? $"this definition of the trigger counts for what is due after {since:O}"
+        return !bound.IsKnown ? "State was not asked yet whether this definition of the trigger counts"
+            : occurrence.ScheduledAt <= bound.From ? $"this definition of the trigger counts for what is due after {bound.From:O}"
             : occurrence.ScheduledAt > bound.Until
                 ? $"a living replica has a newer definition of the trigger, which counts since {bound.Until:O}"
             : null;
@@ -81,5 +85,5 @@ internal sealed class ScheduleBounds
         }
     }
 
-    private sealed record Bound(string Fingerprint, DateTimeOffset? Since, DateTimeOffset? Until);
+    private sealed record Bound(string Fingerprint, bool IsKnown, DateTimeOffset? From, DateTimeOffset? Until);
 }

@@ -17,9 +17,9 @@ internal sealed class VersionWatch(
     ILogger<VersionWatch> logger
 )
 {
-    // What a new member has is in State soon after its first heartbeat.
-    private static readonly TimeSpan AfterChange = TimeSpan.FromSeconds(15);
-    private static readonly TimeSpan Longest = TimeSpan.FromSeconds(60);
+    /// <summary>For how long after a change it asks with each heartbeat: what a new member has is in State soon after its first.</summary>
+    public static readonly TimeSpan AfterChange = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Longest = TimeSpan.FromMinutes(5);
 
     private long _asked;
 

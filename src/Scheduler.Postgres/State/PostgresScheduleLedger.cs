@@ -15,7 +15,8 @@ internal sealed class PostgresScheduleLedger(StateDatabase database, string grou
     private string Schema => database.Place.Quoted;
 
     private static string Living =>
-        $"m.group_name = $1 AND m.status = 'running' AND m.beat_at > clock_timestamp() - interval '{(int)ScheduleSet.HolderLife.TotalSeconds} s'";
+        "m.group_name = $1 AND m.status = 'running' "
+        + $"AND m.beat_at > clock_timestamp() - interval '{(int)ScheduleSet.HolderLife.TotalSeconds} s'";
 
     private string Holders(string definition) =>
         $"""

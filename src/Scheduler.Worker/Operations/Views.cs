@@ -9,8 +9,8 @@ internal sealed record ListView<T>(IReadOnlyList<T> Items, string? Next);
 /// <summary>Answer of the health addresses; reasons only where the caller may see them.</summary>
 internal sealed record HealthView(string Status, IReadOnlyList<string>? Reasons);
 
-/// <summary>A schedule and its next time. <paramref name="SupersededAt"/>: from when on this replica skips it, because a living replica has a
-/// newer definition.</summary>
+/// <summary>A schedule and its next time. <paramref name="SupersededAt"/>: from when on this replica skips it, because a living replica
+/// has a newer definition.</summary>
 internal sealed record TriggerView(
     string Name,
     string? Cron,

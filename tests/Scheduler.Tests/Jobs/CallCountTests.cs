@@ -28,7 +28,8 @@ public sealed class CallCountTests
 
         Assert.Equal(
             [nameof(IMemberRegistry.HeartbeatAndListAsync), nameof(IRunLedger.OpenRunsAsync)],
-            counted.Keys.Order(StringComparer.Ordinal)
+            // Asked for a while after members came.
+            counted.Keys.Except([nameof(IScheduleLedger.ContestedAsync)]).Order(StringComparer.Ordinal)
         );
         Assert.InRange(counted[nameof(IMemberRegistry.HeartbeatAndListAsync)], 1, 2);
     }

@@ -39,7 +39,8 @@ public sealed class VersionTests
         var gone = TimeProvider.System.GetUtcNow();
         await Eventually.Holds(() => group.Log.Count(3022) >= 1);
         await Eventually.Holds(() => group.Bodies.Ended.Count(e => e.Scheduled > gone) >= 5, TimeSpan.FromSeconds(40));
-        Assert.Equal(group.Bodies.Ended.Count, group.Bodies.Ended.Select(e => e.Scheduled).Distinct().Count());
+        var all = group.Bodies.Ended;
+        Assert.Equal(all.Count, all.Select(e => e.Scheduled).Distinct().Count());
     }
 
     [Fact]
