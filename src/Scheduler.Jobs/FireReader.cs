@@ -76,32 +76,9 @@ internal sealed class FireReader(
             return clock.Problem is { } off ? (null, off) : (asked, null);
         }
         var occurrence = new Occurrence(policy.Job, QuartzNames.TriggerName(context.Trigger), QuartzNames.Scheduled(context));
-        if (state is not null && !paused.IsKnown)
-        {
-            return (null, "it is not known yet what is paused");
-        }
-        if (bounds.WhyNot(occurrence) is { } why)
+        if (WhyNothing(context, occurrence) is { } why)
         {
             return (null, why);
-        }
-        if (paused.Covers(policy.Job, occurrence.ScheduledAt))
-        {
-            return (null, "the job is paused");
-        }
-        if (!Schedule.IsDue(context.Trigger, occurrence.ScheduledAt))
-        {
-            return (null, "it was due in the first of two equal hours, before this replica was started");
-        }
-        var late = time.GetUtcNow() - occurrence.ScheduledAt;
-        if (late > (state is null ? leases.LongestLease : LatestFire))
-        {
-            JobLog.Late(logger, occurrence, late.TotalSeconds);
-            return (null, $"came {late.TotalSeconds:0.0} s late");
-        }
-        if (state is not null && late < -clock.MaxOffset)
-        {
-            // Quartz saw a clock that has been set back since.
-            return (null, $"came {-late.TotalSeconds:0.0} s early");
         }
         var fire = Request(context, policy, occurrence, lockKey);
         if (standBy is not null && order.RankOf(occurrence) is > 0 and var place)
@@ -110,6 +87,35 @@ internal sealed class FireReader(
             return (null, "another replica comes first");
         }
         return (fire, null);
+    }
+
+    // Why a schedule's own fire stands for nothing, although Quartz fired it.
+    private string? WhyNothing(IJobExecutionContext context, Occurrence occurrence)
+    {
+        if (state is not null && !paused.IsKnown)
+        {
+            return "it is not known yet what is paused";
+        }
+        if (paused.Covers(occurrence.Job, occurrence.ScheduledAt))
+        {
+            return "the job is paused";
+        }
+        if (bounds.WhyNot(occurrence) is { } why)
+        {
+            return why;
+        }
+        if (!Schedule.IsDue(context.Trigger, occurrence.ScheduledAt))
+        {
+            return "it was due in the first of two equal hours, before this replica was started";
+        }
+        var late = time.GetUtcNow() - occurrence.ScheduledAt;
+        if (late > (state is null ? leases.LongestLease : LatestFire))
+        {
+            JobLog.Late(logger, occurrence, late.TotalSeconds);
+            return $"came {late.TotalSeconds:0.0} s late";
+        }
+        // Quartz may have seen a clock that has been set back since.
+        return state is not null && late < -clock.MaxOffset ? $"came {-late.TotalSeconds:0.0} s early" : null;
     }
 
     // The row comes first, so that the run is not forgotten when its key is held or this replica dies now.

@@ -75,6 +75,7 @@ internal sealed class SchedulerLifecycle(
         {
             return;
         }
+        var begin = time.GetTimestamp();
         status.Stopping();
         JobLog.Stopping(logger, pipeline.Running, options.StopGrace);
         // First of all: whatever Quartz fires until it stands by is turned away, and runs on another replica.
@@ -84,7 +85,8 @@ internal sealed class SchedulerLifecycle(
         try
         {
             await Task.Delay(options.DrainDelay, time, cancellationToken);
-            if (!await IdleAsync(options.StopGrace, cancellationToken))
+            // From the begin of the stop: however long State took to hear of it, no body is told later.
+            if (!await IdleAsync(options.DrainDelay + options.StopGrace - time.GetElapsedTime(begin), cancellationToken))
             {
                 JobLog.GraceOver(logger, pipeline.Running);
                 pipeline.CancelBodies();

@@ -180,13 +180,14 @@ internal sealed class Reconciler : IDisposable
         return soonest < next ? soonest : next;
     }
 
-    private static bool IsItsTime(RunRecord run, DateTimeOffset now, ref TimeSpan soonest)
+    // Those that come first for a run look when its time comes, the others at their next look: one attempt needs no crowd.
+    private bool IsItsTime(RunRecord run, DateTimeOffset now, ref TimeSpan soonest)
     {
         if (run.NextAttemptAt - now is not { } left || left <= TimeSpan.Zero)
         {
             return true;
         }
-        soonest = left < soonest ? left : soonest;
+        soonest = left < soonest && _pace.IsNear(OccurrenceOf(run)) ? left : soonest;
         return false;
     }
 
