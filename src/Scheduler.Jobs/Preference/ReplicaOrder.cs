@@ -27,9 +27,11 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
     /// unknown.</summary>
     public TimeSpan SinceChange => _view is { } view ? time.GetElapsedTime(view.ChangedAt) : TimeSpan.Zero;
 
-    /// <summary>Whether the members are known and none of them, this one left aside, has a job.</summary>
+    /// <summary>Whether the members are known and none of them, this one left aside, has a job; one that takes no fires now, because it
+    /// starts or its clock is off, may run it soon.</summary>
     /// <param name="job">The job.</param>
-    public bool NobodyElseHas(string job) => Current is { } view && !view.Others.ContainsKey(job);
+    public bool NobodyElseHas(string job) =>
+        Current is { } view && !view.Others.ContainsKey(job) && !view.Resting.Any(jobs => jobs.Contains(job, StringComparer.Ordinal));
 
     /// <summary>How many replicas run, this one included; 1 while that is unknown.</summary>
     public int Living => Current is { } view ? view.Members.Count + 1 : 1;
@@ -54,7 +56,11 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         var (order, changed) =
             _view is { } before && before.Members.SequenceEqual(others) ? (before.Others, before.ChangedAt) : (OrderOf(others), now);
         var ahead = members.Now - middle;
-        _view = new View(others, order, BehindIn(members, ahead), ahead, now, changed);
+        IReadOnlyList<string>[] resting =
+        [
+            .. members.Items.Where(m => m.Id != replica.Id && m.Age < Life && m.Status != ReplicaStatus.Running).Select(m => m.Jobs),
+        ];
+        _view = new View(others, resting, order, BehindIn(members, ahead), ahead, now, changed);
     }
 
     /// <summary>How many replicas come before this one for an occurrence; 0 while the members are not known.</summary>
@@ -145,6 +151,7 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
 
     private sealed record View(
         List<Member> Members,
+        IReadOnlyList<string>[] Resting,
         Dictionary<string, ulong[]> Others,
         HashSet<ulong> Behind,
         TimeSpan StateIsAhead,

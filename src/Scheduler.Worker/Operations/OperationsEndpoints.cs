@@ -101,6 +101,10 @@ internal static class OperationsEndpoints
         );
     }
 
+    /// <summary>To what changes something and needs records.</summary>
+    public static ProblemHttpResult NoRecords() =>
+        TypedResults.Problem(NoState, statusCode: StatusCodes.Status409Conflict, title: "No records");
+
     public static ProblemHttpResult NoSuchJob(string job, IReadOnlyList<string> known) =>
         TypedResults.Problem(
             $"There is no job '{job}'; near: {Names.Near(job, known)}.",

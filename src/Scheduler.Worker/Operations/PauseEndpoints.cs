@@ -32,7 +32,7 @@ internal static class PauseEndpoints
     {
         if (reader.Pauses is not { } pauses)
         {
-            return Problem(StatusCodes.Status409Conflict, "No records", OperationsEndpoints.NoState);
+            return OperationsEndpoints.NoRecords();
         }
         if (new Parameters(context).Errors is { Count: > 0 } errors)
         {

@@ -25,7 +25,7 @@ internal static class TriggerEndpoint
     {
         if (reader.Requests is not { } requests)
         {
-            return Problem(StatusCodes.Status409Conflict, "No records", OperationsEndpoints.NoState);
+            return OperationsEndpoints.NoRecords();
         }
         var errors = new Parameters(context).Errors;
         var key = ReadKey(context, errors);
@@ -78,7 +78,7 @@ internal static class TriggerEndpoint
     {
         if (reader.Requests is not { } requests)
         {
-            return Problem(StatusCodes.Status409Conflict, "No records", OperationsEndpoints.NoState);
+            return OperationsEndpoints.NoRecords();
         }
         if (new Parameters(context).Errors is { Count: > 0 } errors)
         {
