@@ -95,6 +95,22 @@ public sealed class ReplicaOrderTests
         Assert.Equal(1, All().Take(200).Max(order.RankOf));
     }
 
+    [Theory]
+    [InlineData("running", 1, false)]
+    [InlineData("starting", 1, false)]
+    [InlineData("clockOff", 1, false)]
+    [InlineData("running", 6, true)]
+    public void Nobody_else_has_a_job_only_when_no_living_replica_has_it(string status, int age, bool nobody)
+    {
+        var order = new ReplicaOrder(_replicas[0], _time);
+        Assert.False(order.NobodyElseHas("settle"));
+
+        MemberRecord other = Member(_replicas[1]) with { Status = status, Age = TimeSpan.FromSeconds(age) };
+        order.Observe(new MemberList([Member(_replicas[0]), other], _time.GetUtcNow()), _time.GetUtcNow());
+
+        Assert.Equal((nobody, true), (order.NobodyElseHas("settle"), order.NobodyElseHas("unheard of")));
+    }
+
     [Fact]
     public void A_replica_that_does_not_know_the_members_fires_everything()
     {
