@@ -68,6 +68,9 @@ internal sealed class WorkerGroup
     /// <summary>Another group on the same lock store and the same State.</summary>
     public WorkerGroup Beside() => new(Group + "-b", Place, ownsPlace: false);
 
+    /// <summary>The build of all workers that are started from now on; <see langword="null"/> for this one.</summary>
+    public string? Build { get; set; }
+
     /// <summary>Sets one option of all workers that are started from now on.</summary>
     public WorkerGroup With(string name, string value)
     {
@@ -133,6 +136,7 @@ internal sealed class WorkerGroup
                 Folder = Path.Combine(Folder, $"{Group}-{name}"),
                 Settings = new Dictionary<string, string>(_settings, StringComparer.Ordinal),
                 ClockOffset = clockOffset,
+                Build = Build,
             }
         );
         _started.Add(worker);

@@ -22,6 +22,9 @@ internal sealed record WorkerSetup
 
     /// <summary>How far its wall clock is off.</summary>
     public TimeSpan ClockOffset { get; init; }
+
+    /// <summary>The folder of another build; default: this one.</summary>
+    public string? Build { get; init; }
 }
 
 /// <summary>One real worker: the built executable as a process of its own, with its own folder, environment and clock.</summary>
@@ -87,7 +90,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
         var urls = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}");
         // The shell only gives the process its output file, which is complete however the process ends, and becomes the process.
         var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = setup.Folder, UseShellExecute = false };
-        foreach (var argument in (string[])["-c", "exec \"$@\" >>\"$0\" 2>&1 </dev/null", OutputOf(setup), DotNet(), WorkerAssembly()])
+        foreach (var argument in (string[])["-c", "exec \"$@\" >>\"$0\" 2>&1 </dev/null", OutputOf(setup), DotNet(), WorkerAssembly(setup)])
         {
             start.ArgumentList.Add(argument);
         }
@@ -264,9 +267,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
         System.Environment.GetEnvironmentVariable("DOTNET_HOST_PATH")
         ?? (Path.GetFileNameWithoutExtension(System.Environment.ProcessPath) == "dotnet" ? System.Environment.ProcessPath! : "dotnet");
 
-    private static string WorkerAssembly()
+    private static string WorkerAssembly(WorkerSetup setup)
     {
-        var path = Path.Combine(AppContext.BaseDirectory, Assembly);
+        var path = Path.Combine(setup.Build ?? AppContext.BaseDirectory, Assembly);
         return File.Exists(path) && File.Exists(Path.ChangeExtension(path, ".runtimeconfig.json"))
             ? path
             : throw new InvalidOperationException($"'{path}' or its runtimeconfig.json is missing; build the solution first.");
