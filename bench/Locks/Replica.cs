@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Scheduler.Hosting;
 using Scheduler.Leases;
 using Scheduler.Locking;
+using Scheduler.Testing;
 using Scheduler.Time;
 
 namespace Scheduler.Bench.Locks;
@@ -16,13 +17,7 @@ internal static class Replica
         var options = new LeaseOptions { LeaseDuration = lease ?? new LeaseOptions().LeaseDuration };
         var time = BootTimeProvider.Instance;
         var context = new BackendContext(group, replica, options, time, NullLoggerFactory.Instance);
-        var provider = new LockProvider(
-            store.Open(address, context),
-            options,
-            replica,
-            time,
-            recallUse: _ => ValueTask.FromResult(LockStoreUse.Unused)
-        );
+        var provider = new LockProvider(store.Open(address, context), options, replica, time, pairing: new NewStore());
         await provider.StartAsync(CancellationToken.None);
         return provider;
     }

@@ -146,6 +146,7 @@ internal sealed class FireReader(
             Data = state is null ? null : QuartzNames.ToJson(context.MergedJobDataMap),
             OnCrash = policy.OnCrash,
             MaxCrashes = policy.MaxCrashes,
+            KeepLog = policy.KeepLog,
             Retry = state is null ? RetryRule.None : policy.Retry,
             Cancel = () => Interrupt(context, occurrence),
             AsksForRetry = static error => error is JobExecutionException { RefireImmediately: true },

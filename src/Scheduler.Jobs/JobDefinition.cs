@@ -28,6 +28,9 @@ public sealed record JobDefinition(string Name, Type Type, IReadOnlyList<Trigger
     /// <summary>Overrides <see cref="SingleInstanceAttribute.MaxCrashes"/>.</summary>
     public int? MaxCrashes { get; init; }
 
+    /// <summary>Overrides <see cref="SingleInstanceAttribute.KeepLog"/>.</summary>
+    public int? KeepLog { get; init; }
+
     /// <summary>Overrides <see cref="SingleInstanceAttribute.MaxAttempts"/>.</summary>
     public int? MaxAttempts { get; init; }
 

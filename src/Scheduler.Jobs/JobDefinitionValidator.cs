@@ -183,6 +183,10 @@ public static class JobDefinitionValidator
         {
             yield return $"{place}:MaxCrashes is {crashes}; allowed is 0 to 1000.";
         }
+        if ((job.KeepLog ?? attribute.KeepLog) is var lines and (< 0 or > 200))
+        {
+            yield return $"{place}:KeepLog is {lines}; allowed is 0 to 200.";
+        }
         var within = Read(job.CatchUpWithin, attribute.CatchUpWithin, nameof(attribute.CatchUpWithin), job, place);
         if (within.ProblemOutside(FireReader.LatestFire, CatchUpRule.LongestWithin) is { } problem)
         {

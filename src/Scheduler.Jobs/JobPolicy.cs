@@ -28,6 +28,9 @@ internal sealed record JobPolicy
     /// <summary>How many crashes a run survives.</summary>
     public int MaxCrashes { get; init; }
 
+    /// <summary>How many lines of its log a run keeps.</summary>
+    public int KeepLog { get; init; }
+
     /// <summary>How often a run is tried whose body fails.</summary>
     public RetryRule Retry { get; init; } = RetryRule.None;
 
@@ -55,6 +58,7 @@ internal sealed record JobPolicy
             Lease = definition?.Lease ?? attribute?.LeaseDuration,
             OnCrash = definition?.OnCrash ?? attribute?.OnCrash ?? OnCrash.RunAgain,
             MaxCrashes = definition?.MaxCrashes ?? attribute?.MaxCrashes ?? 3,
+            KeepLog = definition?.KeepLog ?? attribute?.KeepLog ?? 0,
             Retry = RetryOf(definition, attribute),
             OnOverlap = definition?.OnOverlap ?? attribute?.OnOverlap ?? OnOverlap.Skip,
             CatchUp = new CatchUpRule(

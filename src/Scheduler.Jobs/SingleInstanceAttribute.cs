@@ -26,6 +26,10 @@ public sealed class SingleInstanceAttribute : Attribute
     /// <summary>How many crashes a run survives; the next makes it dead. Default 3; 0 to 1,000.</summary>
     public int MaxCrashes { get; set; } = 3;
 
+    /// <summary>How many of the last lines that a body logs are kept with its run, at level Information and above, each cut after 500
+    /// characters. Default 0; at most 200. Needs a State.</summary>
+    public int KeepLog { get; set; }
+
     /// <summary>How many attempts of a run may fail; after the last one it is dead. Default 1: the first failure is final; at most 1,000.
     /// Crashes, stops and outages are no failures. Needs a State; without one a run is tried once.</summary>
     public int MaxAttempts { get; set; } = 1;

@@ -13,6 +13,7 @@ using Scheduler.Jobs.Versions;
 using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Runs;
+using Scheduler.Telemetry;
 using Scheduler.Time;
 
 namespace Scheduler.Jobs;
@@ -72,6 +73,7 @@ public static class SingleInstanceQuartzExtensions
     )
     {
         services.TryAddSingleton<TimeProvider>(BootTimeProvider.Instance);
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<ILoggerProvider, KeptLogProvider>());
         services.AddSingleton(options);
         services.AddSingleton<IReadOnlyList<JobDefinition>>(builder.Jobs);
         services.AddSingleton(_ => ReplicaIdentity.Create(options.ReplicaName));
@@ -229,33 +231,15 @@ public static class SingleInstanceQuartzExtensions
         }
         var context = Context(services, options);
         var guard = services.GetRequiredService<StateHolder>().Guard;
-        return new LockProvider(store, options.Leases, context.Replica, context.Time, context.Loggers, RecallAsync, NoteAsync);
-
-        // What State knows of the store's past tells a store that forgot from a new one; a State that is away knows nothing.
-        async ValueTask<LockStoreUse> RecallAsync(CancellationToken token)
-        {
-            if (guard is null)
-            {
-                return LockStoreUse.Unknown;
-            }
-            try
-            {
-                return await guard.CallAsync((s, t) => s.LockStore.RecallAsync(t), token) is null ? LockStoreUse.Unused : LockStoreUse.Used;
-            }
-            catch (StateUnavailableException)
-            {
-                return LockStoreUse.Unknown;
-            }
-        }
-
-        async ValueTask NoteAsync(LeaseStoreInfo info, CancellationToken token)
-        {
-            services.GetRequiredService<LevelCheck>().ThrowIfTooWeak(store.Traits.Name, info.Level);
-            if (guard is not null)
-            {
-                await guard.CallAsync((s, t) => s.LockStore.NoteAsync(info.Id, context.Time.GetUtcNow(), t), token);
-            }
-        }
+        var pairing = new StorePairing(
+            store,
+            guard,
+            context.Replica,
+            options.Leases,
+            info => services.GetRequiredService<LevelCheck>().ThrowIfTooWeak(store.Traits.Name, info.Level),
+            context.Loggers.CreateLogger<StorePairing>()
+        );
+        return new LockProvider(store, options.Leases, context.Replica, context.Time, context.Loggers, pairing);
     }
 
     private static GroupLoops MakeLoops(IServiceProvider services)
@@ -292,6 +276,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<PausedJobs>(),
             services.GetRequiredService<VersionWatch>(),
             services.GetRequiredService<ClockGuard>(),
+            services.GetRequiredService<LockProvider>(),
             options,
             time,
             services.GetRequiredService<ILogger<Heartbeat>>()

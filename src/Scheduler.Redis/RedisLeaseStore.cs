@@ -79,6 +79,20 @@ public sealed class RedisLeaseStore : ILeaseStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken)
+    {
+        var values = PairCall.Values(_check.RunId ?? "", mark, replaceAfter);
+        try
+        {
+            return PairCall.Read(await _connection.CallHarmlessAsync(RedisScript.Pair, PairCall.Keys(_names), values, cancellationToken));
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            throw _connection.Translate(exception);
+        }
+    }
+
+    /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">The duration is below 1 ms or above
     /// <see cref="LeaseOptions.LongestLease"/>.</exception>
     public ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)

@@ -22,6 +22,7 @@ internal sealed class RedisNames
         Node = $"{prefix}:node";
         Forgot = $"{prefix}:forgot";
         Redlock = $"{prefix}:redlock";
+        State = $"{prefix}:state";
         // Channels are shared by all databases of a server.
         ReleasedChannel = string.Create(CultureInfo.InvariantCulture, $"{prefix}:released:{database}");
         Released = new RedisChannel(ReleasedChannel, RedisChannel.PatternMode.Literal);
@@ -41,6 +42,9 @@ internal sealed class RedisNames
 
     /// <summary>Hash: the id on which the nodes of a Redlock agreed.</summary>
     public RedisKey Redlock { get; }
+
+    /// <summary>Hash: which State the group's locks belong to.</summary>
+    public RedisKey State { get; }
 
     public string ReleasedChannel { get; }
 

@@ -15,9 +15,10 @@ internal sealed class RedisScript
     public static readonly RedisScript Read = Load("read");
     public static readonly RedisScript List = Load("list");
     public static readonly RedisScript Check = Load("check");
+    public static readonly RedisScript Pair = Load("pair");
 
     /// <summary>Those that grant nothing, so that they may be loaded into any node at any time.</summary>
-    public static readonly IReadOnlyList<RedisScript> Harmless = [Renew, Release, Revoke, Read, List, Check];
+    public static readonly IReadOnlyList<RedisScript> Harmless = [Renew, Release, Revoke, Read, List, Check, Pair];
 
     private RedisScript(string text, string name)
     {

@@ -54,6 +54,9 @@ public sealed class FaultyLeaseStore(ILeaseStore inner) : ILeaseStore
     public ValueTask<LeaseStoreInfo> CheckAsync(LockStoreUse use, CancellationToken cancellationToken) =>
         CallAsync(() => inner.CheckAsync(use, CancellationToken.None), cancellationToken);
 
+    public ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) =>
+        CallAsync(() => inner.PairAsync(mark, replaceAfter, CancellationToken.None), cancellationToken);
+
     public async ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _acquires);

@@ -119,6 +119,8 @@ public sealed class ScriptedLeaseStore(TimeProvider time) : ILeaseStore
         return OnCheck?.Invoke(use, cancellationToken) ?? new(new LeaseStoreInfo("store-1", Level.Correctness, []));
     }
 
+    public ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) => new(mark);
+
     public ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _acquires);

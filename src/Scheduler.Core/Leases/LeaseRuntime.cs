@@ -9,21 +9,11 @@ namespace Scheduler.Leases;
 internal sealed class LeaseRuntime
 {
     private readonly LeaseMetrics _metrics;
-    private readonly int _generation;
     private long _acquisitions;
 
-    public LeaseRuntime(
-        ILeaseStore store,
-        LeaseOptions options,
-        string replicaId,
-        TimeProvider time,
-        ILogger log,
-        StoreGate gate,
-        int generation
-    )
+    public LeaseRuntime(ILeaseStore store, LeaseOptions options, string replicaId, TimeProvider time, ILogger log, StoreGate gate)
     {
         _metrics = new LeaseMetrics(store.Traits.Name);
-        _generation = generation;
         Traits = store.Traits;
         Options = options;
         ReplicaId = replicaId;
@@ -73,7 +63,7 @@ internal sealed class LeaseRuntime
         switch (answer.Result)
         {
             case AcquireResult.Granted granted:
-                return TakeGrant(request, granted, answer.SentAt, jumps);
+                return TakeGrant(request, granted, answer, jumps);
             case AcquireResult.Held held:
                 _metrics.Held();
                 return new LockAttempt.Held(held.Holder, held.Purpose, held.Remaining);
@@ -124,9 +114,9 @@ internal sealed class LeaseRuntime
         Feed.Released(key);
     }
 
-    private LockAttempt TakeGrant(AcquireRequest request, AcquireResult.Granted granted, long sentAt, int jumps)
+    private LockAttempt TakeGrant(AcquireRequest request, AcquireResult.Granted granted, in AcquireAnswer answer, int jumps)
     {
-        var now = Time.GetTimestamp();
+        var (now, sentAt) = (Time.GetTimestamp(), answer.SentAt);
         if (granted.ServerTime is { } serverTime)
         {
             Watchdog.Clock.Observe(serverTime, sentAt, now);
@@ -144,7 +134,7 @@ internal sealed class LeaseRuntime
                         + "the grant is dropped."
             );
         }
-        var lease = new LeaseState(this, request, FencingToken.Compose(_generation, granted.Number), deadline);
+        var lease = new LeaseState(this, request, FencingToken.Compose(answer.Generation, granted.Number), deadline);
         Watchdog.Add(lease, sentAt);
         if (Watchdog.Clock.Jumps != jumps)
         {

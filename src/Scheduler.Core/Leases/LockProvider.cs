@@ -31,32 +31,25 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
     /// <param name="replica">Who asks.</param>
     /// <param name="time">The clock; in production one that counts suspend (<see cref="Time.BootTimeProvider"/>).</param>
     /// <param name="loggers">Where to log; default: nowhere.</param>
-    /// <param name="recallUse">What State knows of the store's past, asked before each check; default: nothing.</param>
-    /// <param name="noteUse">Notes in State that the store is used, after a check found another id than before; the store is not used
-    /// when it fails.</param>
-    /// <param name="generation">The generation of tokens, 0 to <see cref="FencingToken.MaxGeneration"/>.</param>
+    /// <param name="pairing">What belongs to the store; default: whatever it is, in generation 0.</param>
     public LockProvider(
         ILeaseStore store,
         LeaseOptions options,
         ReplicaIdentity replica,
         TimeProvider time,
         ILoggerFactory? loggers = null,
-        Func<CancellationToken, ValueTask<LockStoreUse>>? recallUse = null,
-        Func<LeaseStoreInfo, CancellationToken, ValueTask>? noteUse = null,
-        int generation = 0
+        ILockStorePairing? pairing = null
     )
     {
         ArgumentNullException.ThrowIfNull(store);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(replica);
         ArgumentNullException.ThrowIfNull(time);
-        ArgumentOutOfRangeException.ThrowIfNegative(generation);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(generation, FencingToken.MaxGeneration);
         var log = new QuietLogger((loggers ?? NullLoggerFactory.Instance).CreateLogger("Scheduler.Leases"));
         _store = store;
         _options = options;
-        _gate = new StoreGate(store, options, time, log, recallUse, noteUse);
-        _runtime = new LeaseRuntime(store, options, replica.Id, time, log, _gate, generation);
+        _gate = new StoreGate(store, options, time, log, pairing);
+        _runtime = new LeaseRuntime(store, options, replica.Id, time, log, _gate);
         _gate.CameUp = OnStoreUp;
         _gate.Refused = error => Refused?.Invoke(error);
     }
@@ -79,7 +72,18 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
     /// <summary>How many leases are held and watched now.</summary>
     public int HeldCount => _runtime.Watchdog.Count;
 
+    /// <summary>Which store this replica may hold leases of: the one that it uses, and after that until its last lease is over.</summary>
+    public string? StoreInUse => Health.IsUp || HeldCount > 0 ? Info?.Id : null;
+
     internal LeaseRuntime Runtime => _runtime;
+
+    /// <summary>Uses the store no more until another check has passed, which pairs it again; leases that are held go on.</summary>
+    /// <param name="reason">Why, a whole sentence.</param>
+    public void CheckAgain(string reason)
+    {
+        ThrowIfDisposed();
+        _gate.GoDown(reason);
+    }
 
     /// <summary>Checks the store once, within five times <see cref="LeaseOptions.CallTimeout"/>.</summary>
     /// <param name="cancellationToken">Ends the wait for the check.</param>

@@ -9,28 +9,24 @@ namespace Scheduler.Leases;
 /// <param name="SentAt">The timestamp before the command was sent.</param>
 /// <param name="Cancelled">The caller ended the call; the result is then of unknown outcome.</param>
 /// <param name="Pending">The call, when it may still answer.</param>
+/// <param name="Generation">That of tokens before the command was sent: what a store granted before it was replaced belongs to the
+/// one before.</param>
 internal readonly record struct AcquireAnswer(
     AcquireResult Result,
     long SentAt,
     bool Cancelled = false,
-    Task<AcquireResult>? Pending = null
+    Task<AcquireResult>? Pending = null,
+    int Generation = 0
 );
 
 /// <summary>
 /// The only way to the store: gives every call its time limit, turns errors into answers, and keeps callers away from a store that does
 /// not answer (see <see cref="StoreProbe"/>). Thread-safe.
 /// </summary>
-internal sealed class StoreGate(
-    ILeaseStore store,
-    LeaseOptions options,
-    TimeProvider time,
-    ILogger log,
-    Func<CancellationToken, ValueTask<LockStoreUse>>? recallUse,
-    Func<LeaseStoreInfo, CancellationToken, ValueTask>? noteUse
-)
+internal sealed class StoreGate(ILeaseStore store, LeaseOptions options, TimeProvider time, ILogger log, ILockStorePairing? pairing)
 {
     private readonly CallLimit _limit = new(options.CallTimeout, time);
-    private readonly StoreProbe _probe = new(store, options, time, log, recallUse, noteUse);
+    private readonly StoreProbe _probe = new(store, options, time, log, pairing);
 
     /// <summary>Called after the store came up; with true for the first time.</summary>
     public Action<bool>? CameUp
@@ -70,7 +66,7 @@ internal sealed class StoreGate(
         {
             return new(new AcquireResult.Unavailable("The attempt was cancelled before anything was sent."), 0, Cancelled: true);
         }
-        var sentAt = time.GetTimestamp();
+        var (sentAt, generation) = (time.GetTimestamp(), _probe.Generation);
         var call = await BoundedCall.RunAsync(
             _limit,
             (store, request),
@@ -83,7 +79,7 @@ internal sealed class StoreGate(
                 _probe.GoDown(unavailable.Reason, unavailable.Cause, null);
                 return new(unavailable, sentAt);
             case CallEnd.Answered:
-                return new(call.Value!, sentAt);
+                return new(call.Value!, sentAt, Generation: generation);
             case CallEnd.Cancelled:
                 return new(new AcquireResult.Unavailable("The attempt was cancelled.", OutcomeUnknown: true), sentAt, true, call.Pending);
             default:
@@ -149,6 +145,9 @@ internal sealed class StoreGate(
     /// <summary>A call that does not come through this gate (a renewal) had no answer.</summary>
     public void NoteFailure(string what, Exception? error) =>
         _probe.GoDown(Failure(what, new BoundedCall<bool>(error is null ? CallEnd.TimedOut : CallEnd.Failed, Error: error)));
+
+    /// <summary>The store must pass another check before it is used again.</summary>
+    public void GoDown(string reason) => _probe.GoDown(reason, null, null);
 
     /// <summary>A renewal was answered: if the store counts as down, it is probed at once.</summary>
     public void NoteAnswer() => _probe.NoteAnswer();

@@ -12,17 +12,13 @@ namespace Scheduler.Leases;
 /// Only a probe marks it up; a renewal that is answered while it is down merely makes the next probe come at once.
 /// </remarks>
 [SuppressMessage("Design", "CA1001", Justification = "The source has no timer: once cancelled it holds nothing to dispose of.")]
-internal sealed class StoreProbe(
-    ILeaseStore store,
-    LeaseOptions options,
-    TimeProvider time,
-    ILogger log,
-    Func<CancellationToken, ValueTask<LockStoreUse>>? recallUse,
-    Func<LeaseStoreInfo, CancellationToken, ValueTask>? noteUse
-)
+internal sealed class StoreProbe(ILeaseStore store, LeaseOptions options, TimeProvider time, ILogger log, ILockStorePairing? pairing)
 {
     /// <summary>A check is several commands and may have to connect first, so it has several times the limit of one call.</summary>
     private const int CallsPerCheck = 5;
+
+    /// <summary>The time between two confirmations of the pair.</summary>
+    public static readonly TimeSpan PairInterval = TimeSpan.FromSeconds(5);
 
     private readonly CallLimit _limit = new(options.CallTimeout * CallsPerCheck, time);
     private readonly Lock _gate = new();
@@ -31,8 +27,9 @@ internal sealed class StoreProbe(
     private LeaseStoreInfo? _info;
     private Task<LeaseStoreInfo>? _check;
     private TaskCompletionSource _hurry = NewSignal();
-    private string? _notedId;
     private bool _probing;
+    private bool _confirms;
+    private int _generation;
     private int _outage;
     private TimeSpan? _retryAfter;
 
@@ -45,6 +42,9 @@ internal sealed class StoreProbe(
     public StoreHealth Health => Volatile.Read(ref _health);
 
     public LeaseStoreInfo? Info => Volatile.Read(ref _info);
+
+    /// <summary>The generation of the tokens that the store's grants get.</summary>
+    public int Generation => Volatile.Read(ref _generation);
 
     public bool IsStopped => _stop.IsCancellationRequested;
 
@@ -119,13 +119,12 @@ internal sealed class StoreProbe(
 
     private async ValueTask<LeaseStoreInfo> CheckAndNoteAsync(CancellationToken cancellationToken)
     {
-        var use = recallUse is null ? LockStoreUse.Unknown : await recallUse(cancellationToken);
+        var use = pairing is null ? LockStoreUse.Unknown : await pairing.RecallAsync(cancellationToken);
         var info = await store.CheckAsync(use, cancellationToken);
-        if (noteUse is not null && _notedId != info.Id)
+        if (pairing is not null)
         {
             // A store that is used without a note could not be told from a new one after it forgot, so it is not used without.
-            await noteUse(info, cancellationToken);
-            _notedId = info.Id;
+            Volatile.Write(ref _generation, await pairing.PairAsync(info, cancellationToken));
         }
         return info;
     }
@@ -185,6 +184,35 @@ internal sealed class StoreProbe(
         if (!wasUp)
         {
             CameUp?.Invoke(before is null);
+        }
+        if (pairing is not null && !Interlocked.Exchange(ref _confirms, true))
+        {
+            _ = Task.Run(() => ConfirmAsync(pairing));
+        }
+    }
+
+    /// <summary>Confirms the pair again and again while the store is up; one that belongs to others now is used no more.</summary>
+    private async Task ConfirmAsync(ILockStorePairing pair)
+    {
+        var limit = new CallLimit(options.CallTimeout, time);
+        while (!IsStopped)
+        {
+            await Task.Delay(PairInterval, time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (IsStopped || !Health.IsUp)
+            {
+                continue;
+            }
+            var ended = await BoundedCall.RunAsync(limit, pair, static (pair, token) => ConfirmedAsync(pair, token), _stop.Token);
+            if (ended.End != CallEnd.Answered && !IsStopped)
+            {
+                GoDown(StoreFailure.Of(Name, "pair", ended, limit.Limit));
+            }
+        }
+
+        static async ValueTask<bool> ConfirmedAsync(ILockStorePairing pair, CancellationToken cancellationToken)
+        {
+            await pair.ConfirmAsync(cancellationToken);
+            return true;
         }
     }
 

@@ -25,6 +25,17 @@ public interface ILeaseStore : IAsyncDisposable
     /// for how long where that is known.</exception>
     ValueTask<LeaseStoreInfo> CheckAsync(LockStoreUse use, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Shows which State this group's locks belong to, and confirms or notes one. Only after a check that passed; a store that cannot tell
+    /// whether it still is what was checked throws.
+    /// </summary>
+    /// <param name="mark">What to write when nothing is noted, when the same State is, or when the other one was last confirmed
+    /// <paramref name="replaceAfter"/> ago or earlier; the generation never falls. <see langword="null"/> only shows.</param>
+    /// <param name="replaceAfter">How long a State must have been silent to be replaced.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>What is noted after that, or <see langword="null"/> for nothing.</returns>
+    ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken);
+
     /// <summary>Takes the key if it is free, at once.</summary>
     ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken);
 

@@ -8,6 +8,7 @@ namespace Scheduler.Locking;
 /// <param name="HostLocal">Whether all replicas must run on one host (a dead process's grants are then free at once).</param>
 /// <param name="PollInterval">The longest time between two looks of somebody who waits for a key.</param>
 /// <param name="MaxRenewalBatch">How many grants one call of <see cref="ILeaseStore.RenewAsync"/> may carry.</param>
+/// <param name="IsEphemeral">Whether it is gone with its process, so that no State can belong to it for longer.</param>
 public sealed record LeaseStoreTraits(
     string Name,
     Level Level,
@@ -15,7 +16,8 @@ public sealed record LeaseStoreTraits(
     bool PushesReleases,
     bool HostLocal,
     TimeSpan PollInterval,
-    int MaxRenewalBatch
+    int MaxRenewalBatch,
+    bool IsEphemeral = false
 );
 
 /// <summary>What is known of the past of a lock store, so that one that forgot can be told from a new one.</summary>

@@ -30,6 +30,9 @@ public sealed record FireRequest
     /// <summary>How many crashes the run survives.</summary>
     public int MaxCrashes { get; init; } = 3;
 
+    /// <summary>How many of the last lines that its body logs are kept with the run; 0 to 200.</summary>
+    public int KeepLog { get; init; }
+
     /// <summary>How often it is tried when its body fails; needs a State.</summary>
     public RetryRule Retry { get; init; } = RetryRule.None;
 

@@ -89,6 +89,10 @@ public sealed record MemberRecord
     /// <summary>The names of the jobs that it has.</summary>
     public IReadOnlyList<string> Jobs { get; init; } = [];
 
+    /// <summary>The id of the lock store of which it may hold leases; <see langword="null"/> for none, or of a build that does not
+    /// say.</summary>
+    public string? LockStore { get; init; }
+
     /// <summary>What it does: <c>running</c>, <c>stopping</c>, <c>starting</c> before it has compared its wall clock, or
     /// <c>clockOff</c> while that is wrong and it fires nothing.</summary>
     public string Status { get; init; } = "running";
@@ -105,6 +109,9 @@ public sealed record MemberList(IReadOnlyList<MemberRecord> Items, DateTimeOffse
 {
     /// <summary>The pauses of jobs that may still matter; they come with this list because every replica asks for it.</summary>
     public IReadOnlyList<JobPause> Pauses { get; init; } = [];
+
+    /// <summary>The id of the lock store that the group is paired with, if it is.</summary>
+    public string? LockStore { get; init; }
 
     /// <summary>Whether <see cref="Now"/> is of a clock of State's own, which tells the replicas which of theirs are wrong.</summary>
     public bool HasClock { get; init; }
@@ -128,16 +135,6 @@ public interface IMemberRegistry
 
     /// <summary>Lists the members whose last heartbeat is younger than <paramref name="maxAge"/>; deletes rows older than a day.</summary>
     ValueTask<MemberList> ListAsync(TimeSpan maxAge, CancellationToken cancellationToken);
-}
-
-/// <summary>What State knows of the lock store beside it. Thread-safe.</summary>
-public interface ILockStoreNotes
-{
-    /// <summary>The noted id, or <see langword="null"/> when this group has never used a lock store.</summary>
-    ValueTask<string?> RecallAsync(CancellationToken cancellationToken);
-
-    /// <summary>Notes the id of the lock store in use and, once, when it was first used.</summary>
-    ValueTask NoteAsync(string storeId, DateTimeOffset now, CancellationToken cancellationToken);
 }
 
 /// <summary>
@@ -169,8 +166,8 @@ public interface IState : IAsyncDisposable
     /// <summary>The pauses of jobs.</summary>
     IJobPauses Pauses { get; }
 
-    /// <summary>The notes on the lock store.</summary>
-    ILockStoreNotes LockStore { get; }
+    /// <summary>The lock store beside it.</summary>
+    IPairLedger Pair { get; }
 
     /// <summary>Connects and applies migrations under a lock. Called once at start, again after a failure.</summary>
     /// <exception cref="StateUnavailableException">The State cannot be used; the message names place, value and remedy.</exception>

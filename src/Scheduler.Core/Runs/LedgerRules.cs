@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Scheduler.Locking;
 
 namespace Scheduler.Runs;
 
@@ -9,6 +10,15 @@ internal static class LedgerRules
     private const int MaxDataBytes = 64 * 1024;
     private const int LongestError = 4_000;
     private const int LongestDetail = 1_000;
+    private const int LongestLog = (Telemetry.KeptLog.MaxLines + 1) * (Telemetry.KeptLog.LongestLine + 1);
+
+    /// <summary>The error of a group whose lock store was replaced as often as tokens can tell.</summary>
+    public static StateUnavailableException GenerationsUsedUp(string place) =>
+        new(
+            $"The lock store of this group was replaced {FencingToken.MaxGeneration} times in {place}, and fencing tokens tell no more "
+                + "generations apart. Go on with another Scheduler:Group, after its resources have forgotten the former tokens.",
+            permanent: true
+        );
 
     /// <summary>A new id that sorts by time (RFC 9562, version 7).</summary>
     public static Guid NewId(DateTimeOffset now) => Guid.CreateVersion7(now);
@@ -102,7 +112,8 @@ internal static class LedgerRules
         completion.Outcome == RunOutcome.Succeeded ? null : Cut(completion.Error, LongestError);
 
     /// <summary>The detail to keep with an event: at most 1,000 characters.</summary>
-    public static string? DetailOf(RunEvent happened) => Cut(happened.Detail, LongestDetail);
+    public static string? DetailOf(RunEvent happened) =>
+        Cut(happened.Detail, happened.Kind == RunEventKind.Log ? LongestLog : LongestDetail);
 
     /// <summary>The begin of a text, not ended between the halves of a surrogate pair.</summary>
     public static string? Cut(string? text, int longest) =>
@@ -112,7 +123,12 @@ internal static class LedgerRules
     public static void Check(IReadOnlyList<RunEvent> events)
     {
         CheckBatch(events, IRunEvents.MaxBatch);
-        if (events.FirstOrDefault(e => e.Kind is not (RunEventKind.Lost or RunEventKind.Refused or RunEventKind.Closed)) is { } told)
+        if (
+            events.FirstOrDefault(e =>
+                e.Kind is not (RunEventKind.Lost or RunEventKind.Refused or RunEventKind.Closed or RunEventKind.Log)
+            ) is
+            { } told
+        )
         {
             throw new ArgumentException(
                 $"An event '{told.Kind}' is told by the attempts of run '{told.RunId}'; it is not kept.",

@@ -33,6 +33,9 @@ internal sealed class Run(FireRequest fire, string id, int attempt, Lease lease,
 
     public CancelReason CancelReason => (CancelReason)Volatile.Read(ref _reason);
 
+    /// <summary>How many of the lines that the body logs are kept.</summary>
+    public int KeepLog => fire.KeepLog;
+
     /// <summary>When the body began; <see langword="null"/> before that.</summary>
     public DateTimeOffset? BegunAt { get; set; }
 

@@ -26,6 +26,10 @@ public enum RunEventKind
 
     /// <summary>A claim found the run after a crash and closed it as dead. Kept by <see cref="IRunEvents"/>.</summary>
     Closed,
+
+    /// <summary>The last lines that an attempt logged, where its job keeps them; the detail, one line below the other. Kept by
+    /// <see cref="IRunEvents"/>.</summary>
+    Log,
 }
 
 /// <summary>Something that happened to a run.</summary>
@@ -35,7 +39,7 @@ public enum RunEventKind
 /// <param name="Attempt">The attempt that it is about, from 1.</param>
 /// <param name="Token">The token of the replica that did or suffered it.</param>
 /// <param name="Replica">That replica.</param>
-/// <param name="Detail">More, for people; at most 1,000 characters are kept.</param>
+/// <param name="Detail">More, for people; at most 1,000 characters are kept, of a <see cref="RunEventKind.Log"/> all.</param>
 public sealed record RunEvent(
     string RunId,
     RunEventKind Kind,
@@ -47,9 +51,9 @@ public sealed record RunEvent(
 );
 
 /// <summary>
-/// What happened to runs beyond what their rows and attempts tell: <see cref="RunEventKind.Lost"/>, <see cref="RunEventKind.Refused"/>
-/// and <see cref="RunEventKind.Closed"/>, each at most once for an attempt. It goes with its run. Thread-safe. Every member throws
-/// <see cref="StateUnavailableException"/> when the State cannot answer.
+/// What happened to runs beyond what their rows and attempts tell: <see cref="RunEventKind.Lost"/>,
+/// <see cref="RunEventKind.Refused"/>, <see cref="RunEventKind.Closed"/> and <see cref="RunEventKind.Log"/>, each at most once for
+/// an attempt. It goes with its run. Thread-safe. Every member throws <see cref="StateUnavailableException"/> when the State cannot answer.
 /// </summary>
 public interface IRunEvents
 {
@@ -57,7 +61,7 @@ public interface IRunEvents
     public const int MaxBatch = 500;
 
     /// <summary>Keeps events; those that are kept already, and those of runs that are not there, are left out.</summary>
-    /// <param name="events">At most <see cref="MaxBatch"/>, of the three kinds.</param>
+    /// <param name="events">At most <see cref="MaxBatch"/>, of these kinds.</param>
     /// <param name="cancellationToken">Ends the call.</param>
     ValueTask AddAsync(IReadOnlyList<RunEvent> events, CancellationToken cancellationToken);
 

@@ -215,6 +215,7 @@ public sealed class RunPipeline : IAsyncDisposable
         {
             Cancel(run, CancelReason.Stop);
         }
+        var kept = _events is not null && run.KeepLog > 0 ? new KeptLog(run.KeepLog, _time) : null;
         Exception? error = null;
         try
         {
@@ -222,6 +223,7 @@ public sealed class RunPipeline : IAsyncDisposable
             run.ThrowIfLost();
             RunLog.RunStarted(_logger, run.Occurrence, run.Attempt, run.Token);
             (run.BegunAt, begun) = (_time.GetUtcNow(), _time.GetTimestamp());
+            KeptLog.Current = kept;
             await body(run);
         }
 #pragma warning disable CA1031 // Whatever the body throws is its result; Quartz gets it from there.
@@ -229,6 +231,11 @@ public sealed class RunPipeline : IAsyncDisposable
 #pragma warning restore CA1031
         {
             error = e;
+        }
+        KeptLog.Current = null;
+        if (kept?.Close() is { } lines)
+        {
+            _events!.Add(new RunEvent(run.Id, RunEventKind.Log, _time.GetUtcNow(), run.Attempt, run.Token, _replica.Id, lines));
         }
         run.EndedAt = begun is { } since ? run.BegunAt + _time.GetElapsedTime(since) : null;
         onLost.Unregister();

@@ -107,6 +107,13 @@ internal static partial class RunLog
     [LoggerMessage(1116, LogLevel.Warning, "{Count} counts of skips could not be written yet: {Reason}")]
     public static partial void SkipsNotWritten(ILogger logger, int count, string reason);
 
+    [LoggerMessage(
+        1117,
+        LogLevel.Warning,
+        "State '{State}' was paired with the lock store {Former} and is now with {Store} {StoreId}; tokens are of generation {Generation}"
+    )]
+    public static partial void PairReplaced(ILogger logger, string state, string former, string store, string storeId, int generation);
+
     [LoggerMessage(1110, LogLevel.Warning, "Cancelling the body of {Occurrence}: {Reason}")]
     public static partial void Cancelling(ILogger logger, Runs.Occurrence occurrence, Runs.CancelReason reason);
 }

@@ -3,6 +3,7 @@ using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Preference;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Jobs.Versions;
+using Scheduler.Leases;
 using Scheduler.Runs;
 
 namespace Scheduler.Jobs.Hosting;
@@ -17,6 +18,7 @@ internal sealed class Heartbeat(
     PausedJobs paused,
     VersionWatch versions,
     ClockGuard clock,
+    LockProvider locks,
     SingleInstanceOptions options,
     TimeProvider time,
     ILogger<Heartbeat> logger
@@ -80,6 +82,7 @@ internal sealed class Heartbeat(
         _members.Observe(members.Items);
         order.Observe(members, asked);
         paused.Observe(members);
+        ObservePair(members);
         await versions.LookAsync(cancellationToken);
     }
 
@@ -107,7 +110,17 @@ internal sealed class Heartbeat(
             BootClock = reading.Boot,
             OperationsUrl = options.OperationsUrl?.Invoke(),
             Jobs = [.. jobs.All.Select(j => j.Job).Order(StringComparer.Ordinal)],
+            LockStore = locks.StoreInUse,
             Status = status.Activity,
         };
+    }
+
+    /// <summary>A replica that slept while the group changed its lock store must not go on with the former one.</summary>
+    private void ObservePair(MemberList members)
+    {
+        if (members.LockStore is { } paired && locks is { Health.IsUp: true, Traits.IsEphemeral: false, Info.Id: var own } && own != paired)
+        {
+            locks.CheckAgain($"The group's State is paired with the lock store {paired} now, and this replica's is {own}.");
+        }
     }
 }

@@ -12,7 +12,6 @@ internal sealed class Schedule
 {
     private static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestInterval = TimeSpan.FromDays(7);
-    private const int TimesOfText = 5;
     private const int MostKept = 10_000;
 
     // Only what fires in such an hour is kept: its due times take a while to compute, and it is asked about at every fire.
@@ -27,7 +26,8 @@ internal sealed class Schedule
     private Schedule(CronExpression cron)
     {
         _cron = cron;
-        Fingerprint = $"cron {cron.CronExpressionString} in {cron.TimeZone.Id}";
+        var rules = ZoneRules.Text(cron.TimeZone);
+        Fingerprint = $"cron {cron.CronExpressionString} in {cron.TimeZone.Id}{(rules.Length == 0 ? "" : $" ({rules})")}";
     }
 
     private Schedule(TimeSpan every)
@@ -36,7 +36,8 @@ internal sealed class Schedule
         Fingerprint = string.Create(CultureInfo.InvariantCulture, $"every {every:c}");
     }
 
-    /// <summary>Identifies the definition.</summary>
+    /// <summary>Identifies the definition, with what this host's time-zone data say of its zone: where these differ the times do, and the
+    /// definition that State saw first most recently counts, as of any two that differ.</summary>
     public string Fingerprint { get; }
 
     /// <summary>Reads the schedule of a definition that has been checked.</summary>
@@ -134,36 +135,6 @@ internal sealed class Schedule
         );
         return schedule.Next(time - TimeSpan.FromMilliseconds(1)) == time;
     }
-
-    /// <summary>The first due times after an instant; fewer when there are no more.</summary>
-    /// <param name="from">The exclusive lower bound.</param>
-    /// <param name="count">How many.</param>
-    public IReadOnlyList<DateTimeOffset> NextTimes(DateTimeOffset from, int count)
-    {
-        var times = new List<DateTimeOffset>(count);
-        for (var next = from; times.Count < count && Next(next) is { } time; next = time)
-        {
-            times.Add(time);
-        }
-        return times;
-    }
-
-    /// <summary>
-    /// The next five due times as a text, which tells replicas apart that read different times from the same definition because their rules
-    /// of a time zone differ. They are counted from the begin of the day in UTC, so that every replica counts from the same instant
-    /// whenever it is asked; the text begins with that day, because around midnight one replica is in it before another.
-    /// </summary>
-    /// <param name="now">The replica's wall clock.</param>
-    public string TimesText(DateTimeOffset now)
-    {
-        var day = new DateTimeOffset(now.UtcDateTime.Date, TimeSpan.Zero);
-        var times = NextTimes(day - TimeSpan.FromMilliseconds(1), TimesOfText).Select(t => t.ToUnixTimeSeconds());
-        return string.Create(CultureInfo.InvariantCulture, $"{day:yyyy-MM-dd}: {string.Join(' ', times)}");
-    }
-
-    /// <summary>Whether two texts say of the same day that the due times differ.</summary>
-    public static bool TimesDiffer(string one, string other) =>
-        one != other && string.Equals(one.Split(':')[0], other.Split(':')[0], StringComparison.Ordinal);
 
     private RepeatedHour RepeatedAround(CronExpression cron, DateTimeOffset instant)
     {

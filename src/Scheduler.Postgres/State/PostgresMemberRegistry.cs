@@ -17,23 +17,24 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
 
     private string Write =>
         $"""
-            INSERT INTO {_table} AS m (group_name, id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status, beat_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())
+            INSERT INTO {_table} AS m (group_name, id, name, started_at, wall_clock, boot_clock_ms, operations_url, jobs, status,
+              lock_store, beat_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp())
             ON CONFLICT (group_name, id) DO UPDATE SET name = excluded.name, started_at = excluded.started_at,
               wall_clock = excluded.wall_clock, boot_clock_ms = excluded.boot_clock_ms, operations_url = excluded.operations_url,
               jobs = CASE WHEN m.jobs = excluded.jobs THEN m.jobs ELSE excluded.jobs END, status = excluded.status,
-              beat_at = excluded.beat_at
+              lock_store = excluded.lock_store, beat_at = excluded.beat_at
             """;
 
     private string Select => SelectWith("jobs");
 
     /// <summary>
-    /// Writes and lists; the names of the jobs come only from members that are not among those in $10. Its commit does not wait for the
+    /// Writes and lists; the names of the jobs come only from members that are not among those in $11. Its commit does not wait for the
     /// disk: after a crash of the server all members write again, and the answer's time is the less blurred the sooner it comes.
     /// </summary>
     private string WriteAndSelect =>
         $"WITH beat AS ({Write}) "
-        + SelectWith("CASE WHEN id = ANY ($10) THEN NULL ELSE jobs END", ", set_config('synchronous_commit', 'off', true) AS commit");
+        + SelectWith("CASE WHEN id = ANY ($11) THEN NULL ELSE jobs END", ", set_config('synchronous_commit', 'off', true) AS commit");
 
     public ValueTask HeartbeatAsync(MemberRecord member, CancellationToken cancellationToken)
     {
@@ -59,7 +60,7 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
 
     private async ValueTask<MemberList> ListAsync(Action<NpgsqlBatch> fill, TimeSpan maxAge, CancellationToken cancellationToken)
     {
-        var (members, now, pauses) = await database.CallAsync(fill, ReadAsync, cancellationToken);
+        var (members, now, pauses, paired) = await database.CallAsync(fill, ReadAsync, cancellationToken);
         foreach (var gone in _jobs.Keys.Except(members.Select(m => m.Id), StringComparer.Ordinal))
         {
             _jobs.TryRemove(gone, out _);
@@ -75,20 +76,29 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                 cancellationToken
             );
         }
-        return new MemberList([.. members.Where(member => member.Age < maxAge)], now) { Pauses = pauses, HasClock = true };
+        return new MemberList([.. members.Where(member => member.Age < maxAge)], now)
+        {
+            Pauses = pauses,
+            LockStore = paired,
+            HasClock = true,
+        };
     }
 
-    private async Task<(List<MemberRecord> Members, DateTimeOffset Now, IReadOnlyList<JobPause> Pauses)> ReadAsync(NpgsqlDataReader reader)
+    private async Task<(List<MemberRecord> Members, DateTimeOffset Now, IReadOnlyList<JobPause> Pauses, string? Paired)> ReadAsync(
+        NpgsqlDataReader reader
+    )
     {
         var rows = new List<MemberRecord>();
         var clock = default(DateTimeOffset);
         IReadOnlyList<JobPause> pauses = [];
+        string? paired = null;
         while (await reader.ReadAsync())
         {
             if (rows.Count == 0)
             {
                 clock = Times.From(reader.GetDateTime(9));
                 pauses = await reader.IsDBNullAsync(10) ? [] : PostgresJobPauses.Read(reader.GetString(10));
+                paired = await reader.IsDBNullAsync(11) ? null : reader.GetString(11);
             }
             // One row without a member in an empty group.
             if (await reader.IsDBNullAsync(0))
@@ -108,10 +118,11 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
                     Jobs = JobsOf(id, await reader.IsDBNullAsync(6) ? null : reader.GetFieldValue<string[]>(6)),
                     Status = reader.GetString(7),
                     Age = reader.GetTimeSpan(8),
+                    LockStore = await reader.IsDBNullAsync(12) ? null : reader.GetString(12),
                 }
             );
         }
-        return (rows, clock, pauses);
+        return (rows, clock, pauses, paired);
     }
 
     // The same array again while it says the same, so that whoever keeps something made of it need not make it anew.
@@ -130,10 +141,11 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
     private string SelectWith(string jobs, string more = "") =>
         $"""
             SELECT id, name, started_at, wall_clock, boot_clock_ms, operations_url, {jobs}, status,
-              greatest(c.now - beat_at, interval '0'), c.now, c.pauses
+              greatest(c.now - beat_at, interval '0'), c.now, c.pauses, c.paired, lock_store
             FROM (
               SELECT clock_timestamp() AS now, (SELECT json_agg(json_build_array(p.job, p.since, p.until))::text
-                FROM {database.Place.Quoted}.job_pauses p WHERE p.group_name = $1) AS pauses{more}) c
+                FROM {database.Place.Quoted}.job_pauses p WHERE p.group_name = $1) AS pauses,
+                (SELECT l.id FROM {database.Place.Quoted}.lock_store l WHERE l.group_name = $1) AS paired{more}) c
             LEFT JOIN {_table} ON group_name = $1 ORDER BY id
             """;
 
@@ -147,5 +159,6 @@ internal sealed class PostgresMemberRegistry(StateDatabase database, string grou
             .Number((long)member.BootClock.TotalMilliseconds)
             .Text(member.OperationsUrl)
             .Texts([.. member.Jobs])
-            .Text(member.Status);
+            .Text(member.Status)
+            .Text(member.LockStore);
 }

@@ -41,7 +41,7 @@ public sealed class PostgresState : IState
         Schedules = new PostgresScheduleLedger(_database, context.Group);
         Members = new PostgresMemberRegistry(_database, context.Group, context.Time);
         Pauses = new PostgresJobPauses(_database, context.Group);
-        LockStore = new PostgresLockStoreNotes(_database, context.Group);
+        Pair = new PostgresPairLedger(_database, context.Group);
     }
 
     /// <inheritdoc/>
@@ -72,7 +72,7 @@ public sealed class PostgresState : IState
     public IJobPauses Pauses { get; }
 
     /// <inheritdoc/>
-    public ILockStoreNotes LockStore { get; }
+    public IPairLedger Pair { get; }
 
     /// <summary>The connections, for tests.</summary>
     internal StateDatabase Database => _database;

@@ -108,6 +108,13 @@ public sealed class RedlockLeaseStore : ILeaseStore
     }
 
     /// <inheritdoc/>
+    public ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return new StateCall(_nodes, _keys, _bounded, mark, replaceAfter).RunAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">The duration is below 1 ms or above
     /// <see cref="LeaseOptions.LongestLease"/>.</exception>
     public ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)

@@ -50,6 +50,20 @@ internal sealed class LeaseTable(LeaseDatabase database, ReplicaLocks replicas, 
         }
     }
 
+    /// <summary>See <see cref="ILeaseStore.PairAsync"/>; a State that was confirmed before this boot of the host is silent.</summary>
+    public StateMark? Pair(StateMark? mark, TimeSpan replaceAfter)
+    {
+        var noted = StateNote.Read(database, group);
+        var age = noted is null || noted.Boot != clock.BootId ? replaceAfter : HostClock.Between(noted.ConfirmedAt, clock.Now);
+        if (mark is null || (noted is not null && noted.Id != mark.Id && age < replaceAfter))
+        {
+            return noted is null ? null : new StateMark(noted.Id, noted.Label, noted.Generation, age);
+        }
+        var generation = Math.Max(mark.Generation, noted?.Generation ?? 0);
+        new StateNote(mark.Id, mark.Label, generation, clock.BootId, clock.Now).Write(database, group);
+        return mark with { Generation = generation, Age = TimeSpan.Zero };
+    }
+
     public AcquireResult Acquire(in AcquireRequest request)
     {
         if (ClosedFor is { Ticks: > 0 } closed)

@@ -65,6 +65,10 @@ public sealed class SqliteLeaseStore : ILeaseStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) =>
+        await _queue.RunAsync(table => table.Pair(mark, replaceAfter), cancellationToken);
+
+    /// <inheritdoc/>
     public async ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
     {
         CheckKey(request.Key);

@@ -15,16 +15,18 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
     public static readonly string BootId = File.Exists(BootIdFile) ? File.ReadAllText(BootIdFile).Trim() : "";
 
     private const string Write = """
-        INSERT INTO members (group_name, id, name, started_at, wall_clock, boot_clock, operations_url, jobs, status, boot_id, beat_at)
-        VALUES (@group, @id, @name, @startedAt, @wallClock, @bootClock, @operationsUrl, @jobs, @status, @bootId, @beatAt)
+        INSERT INTO members (group_name, id, name, started_at, wall_clock, boot_clock, operations_url, jobs, status, lock_store,
+          boot_id, beat_at)
+        VALUES (@group, @id, @name, @startedAt, @wallClock, @bootClock, @operationsUrl, @jobs, @status, @lockStore, @bootId, @beatAt)
         ON CONFLICT (group_name, id) DO UPDATE SET name = excluded.name, started_at = excluded.started_at,
           wall_clock = excluded.wall_clock, boot_clock = excluded.boot_clock, operations_url = excluded.operations_url,
-          jobs = excluded.jobs, status = excluded.status, boot_id = excluded.boot_id, beat_at = excluded.beat_at
+          jobs = excluded.jobs, status = excluded.status, lock_store = excluded.lock_store, boot_id = excluded.boot_id,
+          beat_at = excluded.beat_at
         """;
 
     private const string Select = """
         SELECT id AS Id, name AS Name, started_at AS StartedAt, wall_clock AS WallClock, boot_clock AS BootClock,
-          operations_url AS OperationsUrl, jobs AS Jobs, status AS Status, boot_id AS BootId, beat_at AS BeatAt
+          operations_url AS OperationsUrl, jobs AS Jobs, status AS Status, lock_store AS LockStore, boot_id AS BootId, beat_at AS BeatAt
         FROM members WHERE group_name = @group ORDER BY id
         """;
 
@@ -53,6 +55,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
                         operationsUrl = member.OperationsUrl,
                         jobs = JsonSerializer.Serialize(member.Jobs),
                         status = member.Status,
+                        lockStore = member.LockStore,
                         bootId = BootId,
                         beatAt = Clock,
                     }
@@ -77,8 +80,13 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
     {
         // Before the reading: what it says of pauses holds at this time.
         var wall = time.GetUtcNow();
-        var (rows, pauses) = await database.ReadAsync(
-            connection => (connection.Query<Row>(Select, new { group }).AsList(), SqliteJobPauses.List(connection, group)),
+        var (rows, pauses, paired) = await database.ReadAsync(
+            connection =>
+                (
+                    connection.Query<Row>(Select, new { group }).AsList(),
+                    SqliteJobPauses.List(connection, group),
+                    SqlitePairLedger.Recall(connection, group)
+                ),
             cancellationToken
         );
         var now = Clock;
@@ -109,6 +117,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
         )
         {
             Pauses = pauses,
+            LockStore = paired,
         };
     }
 
@@ -133,6 +142,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
         public string? OperationsUrl { get; set; }
         public string Jobs { get; set; } = "[]";
         public string Status { get; set; } = "";
+        public string? LockStore { get; set; }
         public string BootId { get; set; } = "";
         public long BeatAt { get; set; }
 
@@ -147,6 +157,7 @@ internal sealed class SqliteMemberRegistry(StateDatabase database, string group,
                 OperationsUrl = OperationsUrl,
                 Jobs = jobs,
                 Status = Status,
+                LockStore = LockStore,
                 // A beat may come between the reading and the look at the clock.
                 Age = TimeSpan.FromMilliseconds(Math.Max(0, now - BeatAt)),
             };

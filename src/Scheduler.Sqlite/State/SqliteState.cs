@@ -39,7 +39,7 @@ public sealed class SqliteState : IState
         Schedules = new SqliteScheduleLedger(_database, context.Group, context.Time);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         Pauses = new SqliteJobPauses(_database, context.Group, context.Time);
-        LockStore = new SqliteLockStoreNotes(_database, context.Group);
+        Pair = new SqlitePairLedger(_database, context.Group, context.Time);
     }
 
     /// <inheritdoc/>
@@ -67,7 +67,7 @@ public sealed class SqliteState : IState
     public IJobPauses Pauses { get; }
 
     /// <inheritdoc/>
-    public ILockStoreNotes LockStore { get; }
+    public IPairLedger Pair { get; }
 
     /// <summary>The file with its threads, for tests.</summary>
     internal StateDatabase Database => _database;

@@ -53,6 +53,7 @@ internal sealed class JobReader(JobClasses classes, LeaseOptions leases, ICollec
             Lease = options.Lease,
             OnCrash = options.OnCrash,
             MaxCrashes = options.MaxCrashes,
+            KeepLog = options.KeepLog,
             MaxAttempts = options.MaxAttempts,
             RetryDelay = options.RetryDelay,
             RetryBackoff = options.RetryBackoff,

@@ -153,6 +153,9 @@ internal sealed class JobOptions
     /// <summary>How many crashes a run survives; 0 to 1,000.</summary>
     public int? MaxCrashes { get; set; }
 
+    /// <summary>How many of the last lines that a body logs are kept with its run; 0 to 200.</summary>
+    public int? KeepLog { get; set; }
+
     /// <summary>How many attempts of a run may fail; 1 to 1,000.</summary>
     public int? MaxAttempts { get; set; }
 

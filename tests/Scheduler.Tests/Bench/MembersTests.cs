@@ -45,8 +45,9 @@ public sealed class MembersTests
             Assert.InRange(figures[(Busy, "calls of lock store and State for an occurrence")], 4, 8);
             Assert.InRange(figures[(Busy, "of these complete")], 0.9, 1.1);
             Assert.Equal(0, figures[(Busy, "of these others")]);
-            // A few occurrences for each; ReplicaOrderTests bounds it for ten thousand.
-            Assert.InRange(figures[(Busy, "largest share / mean")], 1, 5);
+            // Two occurrences for each, so chance and a busy machine decide; one that took all would have 50. ReplicaOrderTests bounds it
+            // for ten thousand.
+            Assert.InRange(figures[(Busy, "largest share / mean")], 1, 10);
 
             // The next ones run what the dead leave, unless all of the first three are dead.
             var occurrences = figures[(Dead, "occurrences")];

@@ -18,7 +18,7 @@ public abstract partial class LeaseStoreConformance<TFixture>
         var log = new LogCapture();
         var options = new LeaseOptions { ProbeInterval = TimeSpan.FromMilliseconds(50) };
         change?.Invoke(options);
-        var locks = new LockProvider(way, options, identity, time, log, _ => ValueTask.FromResult(Fixture.Use));
+        var locks = new LockProvider(way, options, identity, time, log, new NewStore { Use = Fixture.Use });
         var replica = new TestReplica(identity, locks, way, time, log);
         _toDispose.Add(replica);
         await locks.StartAsync(Stop);

@@ -44,6 +44,17 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task The_kept_lines_of_a_log_are_not_cut()
+    {
+        var run = await ClaimedAsync(Claim(At(0), 5));
+        var lines = string.Join('\n', Enumerable.Range(0, 200).Select(i => new string((char)('a' + (i % 26)), 500)));
+        await _state.Events.AddAsync([Event(run, RunEventKind.Log, 1, lines), Event(run, RunEventKind.Lost, 2, lines)], Cancel);
+        var kept = await _state.Events.ListAsync(run.Id, Cancel);
+        Assert.Equal((RunEventKind.Log, lines), (kept[0].Kind, kept[0].Detail));
+        Assert.Equal(1_000, kept[1].Detail!.Length);
+    }
+
+    [Fact]
     public async Task Events_of_no_run_and_those_that_attempts_tell_are_not_kept()
     {
         var run = await ClaimedAsync(Claim(At(0), 5));

@@ -219,9 +219,10 @@ public abstract partial class StateConformance : IAsyncLifetime
         Assert.IsType<ClaimResult.Claimed>(await other.Runs.ClaimAsync(Claim(At(0), 1), Cancel));
         Assert.Null(await other.Runs.FindAsync(run.Id, Cancel));
         Assert.IsType<ClaimResult.Unknown>(await other.Runs.ClaimAsync(Again(run.Id, 10), Cancel));
-        await _state.LockStore.NoteAsync("store", Noon, Cancel);
-        Assert.Equal("store", await _state.LockStore.RecallAsync(Cancel));
-        Assert.Null(await other.LockStore.RecallAsync(Cancel));
+        await _state.Pair.PairAsync(new PairRequest("store", "replica", TimeSpan.Zero, LeastGeneration: 0, IsKept: true), Cancel);
+        Assert.Equal("store", await _state.Pair.RecallAsync(Cancel));
+        Assert.Null(await other.Pair.RecallAsync(Cancel));
+        Assert.Equal(await _state.Pair.IdAsync(Cancel), await other.Pair.IdAsync(Cancel));
     }
 
     [Fact]

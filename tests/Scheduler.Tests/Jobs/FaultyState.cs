@@ -33,7 +33,7 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
 
     public IJobPauses Pauses => Reach(inner.Pauses);
 
-    public ILockStoreNotes LockStore => Reach(inner.LockStore);
+    public IPairLedger Pair => Reach(inner.Pair);
 
     public ValueTask OpenAsync(CancellationToken cancellationToken)
     {

@@ -124,6 +124,12 @@ public sealed class JobDefinitionValidatorTests
         Assert.Contains($"CatchUpLimit is {limit}; allowed is 1 to 10000", One(Job<PlainJob>() with { CatchUpLimit = limit }));
 
     [Theory]
+    [InlineData(-1)]
+    [InlineData(201)]
+    public void MoreLinesOfALogThanAreKeptAreShown(int lines) =>
+        Assert.Contains($"KeepLog is {lines}; allowed is 0 to 200", One(Job<PlainJob>() with { KeepLog = lines }));
+
+    [Theory]
     [InlineData(0, "00:00:01", "01:00:00", 0.2, "MaxAttempts is 0; allowed is 1 to 1000")]
     [InlineData(1_001, "00:00:01", "01:00:00", 0.2, "MaxAttempts is 1001; allowed is 1 to 1000")]
     [InlineData(3, "-00:00:01", "01:00:00", 0.2, "RetryDelay is -00:00:01; allowed is 00:00:00 to 7.00:00:00")]

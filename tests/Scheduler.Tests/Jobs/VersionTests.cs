@@ -60,6 +60,27 @@ public sealed class VersionTests
     }
 
     [Fact]
+    public async Task Of_replicas_with_different_time_zone_data_those_count_that_came_last()
+    {
+        using var group = new Group(withState: true);
+        await using var former = await StartAsync(group, InZone(hours: 1));
+        await Eventually.Holds(() => group.Bodies.Ended.Count >= 2);
+
+        await using var newer = await StartAsync(group, InZone(hours: 2));
+
+        await Eventually.Holds(() => former.Status.SupersededAt(Job, "t") is not null);
+        Assert.Null(newer.Status.SupersededAt(Job, "t"));
+        Assert.Contains(group.Log.Entries, e => e.Id.Id == 3021 && e.Message.Contains("Europe/Berlin", StringComparison.Ordinal));
+
+        static JobDefinition InZone(int hours)
+        {
+            var zone = TimeZoneInfo.CreateCustomTimeZone("Europe/Berlin", TimeSpan.FromHours(hours), "", "");
+            var job = Every(1);
+            return job with { Triggers = [job.Triggers[0] with { Every = null, Cron = "* * * * * ?", TimeZone = zone }] };
+        }
+    }
+
+    [Fact]
     public async Task A_run_whose_job_nobody_has_is_orphaned_until_a_replica_has_it()
     {
         using var group = new Group(withState: true);

@@ -117,7 +117,7 @@ public sealed class StoreGateTests
     }
 
     [Fact]
-    public async Task Use_is_recalled_before_a_check_and_noted_after_it_once()
+    public async Task Use_is_recalled_before_each_check_and_the_store_is_paired_after_it()
     {
         await using var f = new LeaseFixture();
         var seen = new List<string>();
@@ -132,19 +132,32 @@ public sealed class StoreGateTests
             ReplicaIdentity.Create("b"),
             f.Time,
             f.Log,
-            _ => new(LockStoreUse.Used),
-            (info, _) =>
-            {
-                seen.Add($"note {info.Id}");
-                return default;
-            },
-            generation: 3
+            new ScriptedPairing(seen)
         );
         var lease = await f.TakeAsync(provider: provider);
         await provider.StartAsync(default);
-        Assert.Equal(["check Used", "note id-1", "check Used"], seen);
-        Assert.Equal(3, lease.Token.Generation);
+        var later = await f.TakeAsync(LockKey.From("other"), provider: provider);
+        Assert.Equal(["check Used", "pair id-1", "check Used", "pair id-1"], seen);
+        Assert.Equal((1, 2), (lease.Token.Generation, later.Token.Generation));
         Assert.Equal(1, f.Log.Count(1002));
+    }
+
+    [Fact]
+    public async Task A_pair_that_is_not_confirmed_takes_the_store_away_and_another_check_brings_it_back()
+    {
+        await using var f = new LeaseFixture();
+        var pairing = new ScriptedPairing([]);
+        await using var provider = new LockProvider(f.Store, f.Options, ReplicaIdentity.Create("b"), f.Time, f.Log, pairing);
+        await provider.StartAsync(default);
+        pairing.Problem = "It belongs to others.";
+        await f.AdvanceUntil(() => !provider.Health.IsUp, TimeSpan.FromSeconds(6));
+        Assert.Contains("It belongs to others.", provider.Health.Reason, StringComparison.Ordinal);
+        Assert.IsType<LockAttempt.Unavailable>(await provider.TryAcquireAsync(Key, "test"));
+        pairing.Problem = null;
+        await f.AdvanceUntil(() => provider.Health.IsUp, TimeSpan.FromSeconds(6));
+        // And it is confirmed again and again, not once.
+        pairing.Problem = "It belongs to others again.";
+        await f.AdvanceUntil(() => !provider.Health.IsUp, TimeSpan.FromSeconds(6));
     }
 
     [Fact]
@@ -175,5 +188,23 @@ public sealed class StoreGateTests
         Assert.True(f.Provider.Runtime.Dropper.Count <= 3);
         await Eventually.Holds(() => f.Log.Count(1007) == 1);
         await f.AdvanceUntil(() => f.Provider.Runtime.Dropper.Count == 0, TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(1));
+    }
+
+    private sealed class ScriptedPairing(List<string> seen) : ILockStorePairing
+    {
+        private int _generation;
+
+        public string? Problem { get; set; }
+
+        public ValueTask<LockStoreUse> RecallAsync(CancellationToken cancellationToken) => new(LockStoreUse.Used);
+
+        public ValueTask<int> PairAsync(LeaseStoreInfo info, CancellationToken cancellationToken)
+        {
+            seen.Add($"pair {info.Id}");
+            return Problem is null ? new(++_generation) : throw new StoreUnavailableException(Problem);
+        }
+
+        public ValueTask ConfirmAsync(CancellationToken cancellationToken) =>
+            Problem is null ? default : throw new StoreUnavailableException(Problem);
     }
 }

@@ -134,7 +134,7 @@ public sealed class RedisFaultTests
             server.ConnectionString,
             new BackendContext("test", replica, options, time, NullLoggerFactory.Instance)
         );
-        await using var locks = new LockProvider(store, options, replica, time, recallUse: _ => new(LockStoreUse.Unused));
+        await using var locks = new LockProvider(store, options, replica, time, pairing: new NewStore());
         await locks.StartAsync(Stop);
         var lease = Assert.IsType<LockAttempt.Granted>(await locks.TryAcquireAsync(Key, "test", options.LongestLease, Stop)).Lease;
 

@@ -123,7 +123,7 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public IJobPauses Pauses => throw new NotSupportedException();
 
-        public ILockStoreNotes LockStore => throw new NotSupportedException();
+        public IPairLedger Pair => throw new NotSupportedException();
 
         public async ValueTask OpenAsync(CancellationToken cancellationToken) => await OnOpen();
 

@@ -9,8 +9,21 @@ internal sealed class InMemoryGroup(TimeProvider time)
     // One counter for all keys: it grows for each of them, is kept after every release, and needs no memory per key.
     private long _lastNumber;
     private int _sweepAt = SmallestSweep;
+    private StateMark? _state;
+    private long _stateBeat;
 
     public Dictionary<object, Action<LockKey>> Subscribers { get; } = [];
+
+    public StateMark? Pair(StateMark? mark, TimeSpan replaceAfter, long now)
+    {
+        var age = _state is null ? TimeSpan.Zero : time.GetElapsedTime(_stateBeat, now);
+        if (mark is not null && (_state is null || _state.Id == mark.Id || age >= replaceAfter))
+        {
+            _state = mark with { Generation = Math.Max(mark.Generation, _state?.Generation ?? 0) };
+            (_stateBeat, age) = (now, TimeSpan.Zero);
+        }
+        return _state is null ? null : _state with { Age = age };
+    }
 
     public AcquireResult Acquire(in AcquireRequest request, long now)
     {

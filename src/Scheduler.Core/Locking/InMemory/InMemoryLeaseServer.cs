@@ -25,6 +25,14 @@ public sealed class InMemoryLeaseServer
         }
     }
 
+    internal StateMark? Pair(string group, StateMark? mark, TimeSpan replaceAfter)
+    {
+        lock (_gate)
+        {
+            return Group(group).Pair(mark, replaceAfter, _time.GetTimestamp());
+        }
+    }
+
     internal RenewalOutcome[] Renew(string group, IReadOnlyList<RenewalItem> batch)
     {
         lock (_gate)

@@ -38,7 +38,8 @@ public sealed class InMemoryLeaseStore : ILeaseStore
             PushesReleases: true,
             HostLocal: true,
             PollInterval: TimeSpan.FromSeconds(1),
-            MaxRenewalBatch: 1_000
+            MaxRenewalBatch: 1_000,
+            IsEphemeral: true
         );
 
     /// <inheritdoc/>
@@ -46,6 +47,13 @@ public sealed class InMemoryLeaseStore : ILeaseStore
     {
         Enter(cancellationToken);
         return ValueTask.FromResult(new LeaseStoreInfo(_server.Id, Traits.Level, []));
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken)
+    {
+        Enter(cancellationToken);
+        return ValueTask.FromResult(_server.Pair(_group, mark, replaceAfter));
     }
 
     /// <inheritdoc/>
