@@ -48,7 +48,8 @@ internal static class ContentTypes
         type.Equals("application/json", StringComparison.OrdinalIgnoreCase)
         || type.Equals("text/json", StringComparison.OrdinalIgnoreCase)
         || (
-            type.StartsWith("application/", StringComparison.OrdinalIgnoreCase) && type.EndsWith("+json", StringComparison.OrdinalIgnoreCase)
+            type.StartsWith("application/", StringComparison.OrdinalIgnoreCase)
+            && type.EndsWith("+json", StringComparison.OrdinalIgnoreCase)
         );
 
     private static bool IsHarmless(ReadOnlySpan<char> parameter) =>

@@ -6,8 +6,8 @@ using Scheduler.Webhooks.Verification;
 namespace Scheduler.Webhooks;
 
 /// <summary>
-/// Says what a delivery to one source is, by its headers and the bytes of its body alone: first whether it is genuine, and only then what is
-/// in it. Stores nothing, waits for nothing, and throws for no delivery. Made once per source; thread-safe.
+/// Says what a delivery to one source is, by its headers and the bytes of its body alone: first whether it is genuine, and only then what
+/// is in it. Stores nothing, waits for nothing, and throws for no delivery. Made once per source; thread-safe.
 /// </summary>
 public sealed class WebhookIntake
 {

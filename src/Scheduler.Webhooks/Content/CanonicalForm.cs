@@ -12,7 +12,10 @@ internal static class CanonicalForm
 {
     private const int BufferBytes = 2_048;
 
-    private static readonly SearchValues<byte> Escaped = SearchValues.Create([.. Enumerable.Range(0, 0x20).Select(c => (byte)c), .. "\"\\"u8]);
+    private static readonly SearchValues<byte> Escaped = SearchValues.Create([
+        .. Enumerable.Range(0, 0x20).Select(c => (byte)c),
+        .. "\"\\"u8,
+    ]);
 
     /// <summary>The hash of the form; it is never in memory as a whole.</summary>
     public static ContentHash Hash(scoped ref JsonTape tape)

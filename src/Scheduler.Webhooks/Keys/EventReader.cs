@@ -63,10 +63,7 @@ internal static class EventReader
             return new EventText { Problem = $"no type: {typeProblem}" };
         }
         string? eventId = null;
-        if (
-            places.EventId is { } idPlace
-            && Name(ref tape, idPlace, tape.Find(idPlace), MaxEventIdBytes, out eventId) is { } idProblem
-        )
+        if (places.EventId is { } idPlace && Name(ref tape, idPlace, tape.Find(idPlace), MaxEventIdBytes, out eventId) is { } idProblem)
         {
             return new EventText { Problem = $"no event id: {idProblem}" };
         }

@@ -40,7 +40,9 @@ internal sealed class JsonPointer
             throw new ArgumentException($"'{text}' {problem}", nameof(text));
         }
         // ~1 first, so that ~01 becomes ~1 and not '/'.
-        var names = text[1..].Split('/').Select(n => n.Replace("~1", "/", StringComparison.Ordinal).Replace("~0", "~", StringComparison.Ordinal));
+        var names = text[1..]
+            .Split('/')
+            .Select(n => n.Replace("~1", "/", StringComparison.Ordinal).Replace("~0", "~", StringComparison.Ordinal));
         return new JsonPointer(text, [.. names.Select(n => new Step(Encoding.UTF8.GetBytes(n), IndexOf(n)))]);
     }
 
@@ -76,9 +78,7 @@ internal sealed class JsonPointer
     public override string ToString() => Text;
 
     private static int IndexOf(string name) =>
-        name.Length is > 0 and < 10
-        && name.All(char.IsAsciiDigit)
-        && (name.Length == 1 || name[0] != '0')
+        name.Length is > 0 and < 10 && name.All(char.IsAsciiDigit) && (name.Length == 1 || name[0] != '0')
             ? int.Parse(name, NumberStyles.None, CultureInfo.InvariantCulture)
             : -1;
 }

@@ -144,12 +144,10 @@ internal ref struct JsonTape
         {
             while (reader.Read())
             {
-                if (_count == MaxNodes)
-                {
-                    return $"not JSON that is taken: more than {MaxNodes} names and values";
-                }
                 switch (reader.TokenType)
                 {
+                    case not (JsonTokenType.EndObject or JsonTokenType.EndArray) when _count == MaxNodes:
+                        return $"not JSON that is taken: more than {MaxNodes} names and values";
                     case JsonTokenType.StartObject or JsonTokenType.StartArray when depth == MaxDepth:
                         return $"not JSON that is taken: deeper than {MaxDepth} levels";
                     case JsonTokenType.StartObject or JsonTokenType.StartArray:

@@ -125,7 +125,12 @@ internal static class SourceSecrets
                 return ("", $"which has more than {MaxFileBytes} bytes; write one secret into it");
             }
             var text = Strict.GetString(bytes, 0, length);
-            return (text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text, null);
+            return (
+                text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2]
+                : text.EndsWith('\n') ? text[..^1]
+                : text,
+                null
+            );
         }
         catch (DecoderFallbackException)
         {

@@ -18,8 +18,8 @@ public sealed class WebhookSourceOptions
     /// </summary>
     public List<string> Secrets { get; set; } = [];
 
-    /// <summary>Files with one secret each, at most 4,096 bytes of UTF-8; a line break at the end does not belong to it. Read once, at the
-    /// start. Default: none.</summary>
+    /// <summary>Files with one secret each, at most 4,096 bytes of UTF-8; a line break at the end does not belong to it. A relative path
+    /// counts from the working directory. Read once, at the start. Default: none.</summary>
     public List<string> SecretFiles { get; set; } = [];
 
     /// <summary>That anybody who can reach the address may send events; only with <c>none</c>, which needs it. Default
@@ -52,8 +52,8 @@ public sealed class WebhookSourceOptions
     /// <c>github</c>, <c>shopify</c> and <c>none</c>, which sign no time.</summary>
     public TimeSpan Tolerance { get; set; } = TimeSpan.FromMinutes(5);
 
-    /// <summary>For <c>hmac</c>, required there: the header with the signature, for example <c>X-Signature</c>; a header name of at most 100
-    /// characters.</summary>
+    /// <summary>For <c>hmac</c>, required there: the header with the signature, for example <c>X-Signature</c>; a header name of at most
+    /// 100 characters.</summary>
     public string? Header { get; set; }
 
     /// <summary>For <c>hmac</c>: <c>sha256</c> (default), <c>sha512</c>, or <c>sha1</c> for senders that know nothing newer.</summary>
@@ -70,8 +70,8 @@ public sealed class WebhookSourceOptions
     /// signed.</summary>
     public string? TimestampHeader { get; set; }
 
-    /// <summary>For <c>hmac</c> with <see cref="TimestampHeader"/>: what is signed before the body, with <c>{timestamp}</c> for that header's
-    /// value, for example <c>v0:{timestamp}:</c>. Default <c>{timestamp}.</c>; at most 64 visible ASCII characters beside it, and no
-    /// digit right behind it.</summary>
+    /// <summary>For <c>hmac</c> with <see cref="TimestampHeader"/>: what is signed before the body, with <c>{timestamp}</c> for that
+    /// header's value, for example <c>v0:{timestamp}:</c>. Default <c>{timestamp}.</c>; at most 64 visible ASCII characters beside it,
+    /// and no digit right behind it.</summary>
     public string? SignedPrefix { get; set; }
 }

@@ -82,8 +82,8 @@ public static class WebhookSourceOptionsValidator
                     ? Array.Empty<string>()
                     :
                     [
-                        $"{place}:Scheme is 'none' and AllowUnsigned is False; with 'none' anybody who can reach the address may send events: "
-                            + "choose a scheme with a secret, or set AllowUnsigned to true.",
+                        $"{place}:Scheme is 'none' and AllowUnsigned is False; with 'none' anybody who can reach the address may send "
+                            + "events: choose a scheme with a secret, or set AllowUnsigned to true.",
                     ],
                 .. count == 0 ? Array.Empty<string>() : [$"{place} has {count} secrets, which Scheme 'none' does not use; remove them."],
             ];
@@ -203,8 +203,8 @@ public static class WebhookSourceOptionsValidator
             || after.Contains(SignedPrefix.Time, StringComparison.Ordinal)
             || before!.Length + after.Length > HeaderVerifier.MaxAround
             || !IsVisibleAscii(before + after)
-            ? $"allowed is {SignedPrefix.Time} once and at most {HeaderVerifier.MaxAround} visible ASCII characters around it, of which the one "
-                + "right behind it is there and no digit."
+            ? $"allowed is {SignedPrefix.Time} once and at most {HeaderVerifier.MaxAround} visible ASCII characters around it, of which the "
+                + "one right behind it is there and no digit."
             : null;
     }
 

@@ -4,8 +4,8 @@ using System.Text;
 namespace Scheduler.Webhooks.Verification;
 
 /// <summary>
-/// The signatures that a delivery came with, as the bytes of their text. They are not decoded: the right one is encoded instead and compared
-/// with each, so nothing that is malformed needs a rule of its own, and no signature has a second spelling (but for the case of
+/// The signatures that a delivery came with, as the bytes of their text. They are not decoded: the right one is encoded instead and
+/// compared with each, so nothing that is malformed needs a rule of its own, and no signature has a second spelling (but for the case of
 /// hexadecimal digits).
 /// </summary>
 /// <param name="slots">Room for <see cref="Most"/> texts of the given length.</param>

@@ -32,7 +32,9 @@ internal sealed class SignedTime(TimeSpan tolerance, TimeProvider time)
     public string? Problem(DateTimeOffset at)
     {
         var age = time.GetUtcNow() - at;
-        return age > tolerance ? TooFar(age, "old") : -age > tolerance ? TooFar(-age, "ahead of this host's clock") : null;
+        return age > tolerance ? TooFar(age, "old")
+            : -age > tolerance ? TooFar(-age, "ahead of this host's clock")
+            : null;
     }
 
     private string TooFar(TimeSpan by, string where) =>

@@ -54,7 +54,7 @@ internal sealed class SigningKeys
         }
         if (signatures.Count == 0)
         {
-            return $"the header {header} has no signature of {TextLength} characters of {(_encoding == SignatureEncoding.Hex ? "hex" : "base64")}";
+            return $"the header {header} has no signature of {TextLength} characters in {_encoding}";
         }
         Span<byte> hash = stackalloc byte[HMACSHA512.HashSizeInBytes];
         Span<byte> text = stackalloc byte[MaxTextLength];
@@ -78,7 +78,9 @@ internal sealed class SigningKeys
             }
         }
         CryptographicOperations.ZeroMemory(text);
-        return found ? null : $"no signature in the header {header} is right for this body: another secret, or the body was changed on the way";
+        return found
+            ? null
+            : $"no signature in the header {header} is right for this body: another secret, or the body was changed on the way";
     }
 
     private void Sign(int key, scoped ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> body, scoped Span<byte> hash)
