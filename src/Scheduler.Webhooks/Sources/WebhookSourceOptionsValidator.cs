@@ -203,8 +203,8 @@ public static class WebhookSourceOptionsValidator
             || after.Contains(SignedPrefix.Time, StringComparison.Ordinal)
             || before!.Length + after.Length > HeaderVerifier.MaxAround
             || !IsVisibleAscii(before + after)
-            ? $"allowed is {SignedPrefix.Time} once and at most {HeaderVerifier.MaxAround} visible ASCII characters around it, of which the "
-                + "one right behind it is there and no digit."
+            ? $"allowed is {SignedPrefix.Time} once and at most {HeaderVerifier.MaxAround} visible ASCII characters around it, of which "
+                + "the one right behind it is there and no digit."
             : null;
     }
 
