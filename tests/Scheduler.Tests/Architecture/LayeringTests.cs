@@ -26,6 +26,8 @@ public sealed class LayeringTests
             ["Scheduler.Core", "Quartz", "Dapper", "Microsoft.Data.Sqlite", "Microsoft.Extensions.*"],
             AspNetFramework: true
         ),
+        // What a delivery is; the endpoint that has the request is the worker's.
+        ["Scheduler.Webhooks"] = new(["Scheduler.Core"], [], []),
         ["Scheduler.Worker"] = new(
             ["Scheduler.*", "Payments.Jobs"],
             ["Serilog*"],

@@ -10,9 +10,10 @@ internal static class Repository
     /// <summary>Our libraries. Named one by one, because an assembly is loaded only when something of it is used.</summary>
     public static IReadOnlyList<Assembly> Libraries { get; } =
     [
-        .. ((string[])["Scheduler.Core", "Scheduler.Jobs", "Scheduler.Postgres", "Scheduler.Redis", "Scheduler.Sqlite"]).Select(
-            Assembly.Load
-        ),
+        .. (
+            (string[])
+                ["Scheduler.Core", "Scheduler.Jobs", "Scheduler.Postgres", "Scheduler.Redis", "Scheduler.Sqlite", "Scheduler.Webhooks"]
+        ).Select(Assembly.Load),
     ];
 
     /// <summary>Everything that is shipped: the libraries, the worker and the sample jobs.</summary>
