@@ -1,3 +1,4 @@
+using Scheduler.Inbox;
 using Scheduler.Locking;
 
 namespace Scheduler.Runs;
@@ -162,6 +163,9 @@ public interface IState : IAsyncDisposable
 
     /// <summary>The members.</summary>
     IMemberRegistry Members { get; }
+
+    /// <summary>The events that senders of webhooks delivered.</summary>
+    IInbox Inbox { get; }
 
     /// <summary>The pauses of jobs.</summary>
     IJobPauses Pauses { get; }

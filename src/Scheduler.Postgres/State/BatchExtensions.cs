@@ -49,6 +49,15 @@ internal static class BatchExtensions
     public static NpgsqlParameterCollection Texts(this NpgsqlParameterCollection parameters, string?[] values) =>
         parameters.Typed(NpgsqlDbType.Array | NpgsqlDbType.Text, values);
 
+    public static NpgsqlParameterCollection Flags(this NpgsqlParameterCollection parameters, bool[] values) =>
+        parameters.Typed(NpgsqlDbType.Array | NpgsqlDbType.Boolean, values);
+
+    public static NpgsqlParameterCollection Blob(this NpgsqlParameterCollection parameters, ReadOnlyMemory<byte> value) =>
+        parameters.Typed(NpgsqlDbType.Bytea, value);
+
+    public static NpgsqlParameterCollection Bytes(this NpgsqlParameterCollection parameters, ReadOnlyMemory<byte>[] values) =>
+        parameters.Typed(NpgsqlDbType.Array | NpgsqlDbType.Bytea, values);
+
     public static NpgsqlParameterCollection Ids(this NpgsqlParameterCollection parameters, Guid[] values) =>
         parameters.Typed(NpgsqlDbType.Array | NpgsqlDbType.Uuid, values);
 

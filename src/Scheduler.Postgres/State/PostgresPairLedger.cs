@@ -26,7 +26,7 @@ internal sealed class PostgresPairLedger(StateDatabase database, string group) :
         ArgumentException.ThrowIfNullOrEmpty(request.StoreId, nameof(request));
         try
         {
-            return await database.CallAsync(batch => Ask(batch, request), ReadAsync, cancellationToken);
+            return await database.CallDurablyAsync(batch => Ask(batch, request), ReadAsync, cancellationToken);
         }
         catch (StateUnavailableException problem)
             when (problem.InnerException is PostgresException { SqlState: PostgresErrorCodes.CheckViolation, TableName: "lock_store" })
@@ -35,9 +35,7 @@ internal sealed class PostgresPairLedger(StateDatabase database, string group) :
         }
     }
 
-    private void Ask(NpgsqlBatch batch, PairRequest request)
-    {
-        batch.Add($"SELECT {database.Place.Quoted}.durable()");
+    private void Ask(NpgsqlBatch batch, PairRequest request) =>
         batch
             .Add($"SELECT * FROM {database.Place.Quoted}.pair($1, $2, $3, $4, $5, $6)")
             .Text(group)
@@ -46,12 +44,9 @@ internal sealed class PostgresPairLedger(StateDatabase database, string group) :
             .Interval(request.QuietFor)
             .Number(request.LeastGeneration)
             .Flag(request.IsKept);
-    }
 
     private static async Task<PairResult> ReadAsync(NpgsqlDataReader reader)
     {
-        // Behind the row of durable().
-        await reader.NextResultAsync();
         await reader.ReadAsync();
         return await reader.IsDBNullAsync(2)
             ? new PairResult.Paired(reader.GetInt32(0), await reader.IsDBNullAsync(1) ? null : reader.GetString(1))

@@ -1,4 +1,5 @@
 using Scheduler.Hosting;
+using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -41,6 +42,7 @@ public sealed class PostgresState : IState
         Schedules = new PostgresScheduleLedger(_database, context.Group);
         Members = new PostgresMemberRegistry(_database, context.Group, context.Time);
         Pauses = new PostgresJobPauses(_database, context.Group);
+        Inbox = new PostgresInbox(_database, context.Group);
         Pair = new PostgresPairLedger(_database, context.Group);
     }
 
@@ -70,6 +72,9 @@ public sealed class PostgresState : IState
 
     /// <inheritdoc/>
     public IJobPauses Pauses { get; }
+
+    /// <inheritdoc/>
+    public IInbox Inbox { get; }
 
     /// <inheritdoc/>
     public IPairLedger Pair { get; }

@@ -118,6 +118,28 @@ internal sealed class StateDatabase : IAsyncDisposable
         }
     }
 
+    /// <summary>The same, with a commit that waits for the disk whatever the server's setting.</summary>
+    /// <exception cref="StateUnavailableException">There is no answer; the outcome of a write is unknown.</exception>
+    /// <exception cref="ArgumentException">PostgreSQL cannot keep one of the values.</exception>
+    public ValueTask<T> CallDurablyAsync<T>(
+        Action<NpgsqlBatch> fill,
+        Func<NpgsqlDataReader, Task<T>> read,
+        CancellationToken cancellationToken
+    ) =>
+        CallAsync(
+            batch =>
+            {
+                batch.Add($"SELECT {Place.Quoted}.durable()");
+                fill(batch);
+            },
+            async reader =>
+            {
+                await reader.NextResultAsync();
+                return await read(reader);
+            },
+            cancellationToken
+        );
+
     /// <summary>Sends statements without rows as one round trip and one transaction.</summary>
     /// <exception cref="StateUnavailableException">There is no answer; the outcome is unknown.</exception>
     /// <exception cref="ArgumentException">PostgreSQL cannot keep one of the values.</exception>

@@ -1,4 +1,5 @@
 using Scheduler.Hosting;
+using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Runs;
 
@@ -39,6 +40,7 @@ public sealed class SqliteState : IState
         Schedules = new SqliteScheduleLedger(_database, context.Group, context.Time);
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         Pauses = new SqliteJobPauses(_database, context.Group, context.Time);
+        Inbox = new SqliteInbox(_database, context.Group, context.Time);
         Pair = new SqlitePairLedger(_database, context.Group, context.Time);
     }
 
@@ -65,6 +67,9 @@ public sealed class SqliteState : IState
 
     /// <inheritdoc/>
     public IJobPauses Pauses { get; }
+
+    /// <inheritdoc/>
+    public IInbox Inbox { get; }
 
     /// <inheritdoc/>
     public IPairLedger Pair { get; }

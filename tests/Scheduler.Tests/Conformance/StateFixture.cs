@@ -22,7 +22,7 @@ public abstract class StateFixture : IAsyncDisposable
     /// <summary>What the clock of the State shows.</summary>
     public virtual DateTimeOffset StateClock => Time.GetUtcNow();
 
-    /// <summary>Lets time pass by the clock that ages the members.</summary>
+    /// <summary>Lets time pass by the clock that ages members and events.</summary>
     public virtual Task AgeAsync(TimeSpan by)
     {
         Time.Advance(by);

@@ -1,4 +1,5 @@
 using System.Reflection;
+using Scheduler.Inbox;
 using Scheduler.Jobs;
 using Scheduler.Locking;
 using Scheduler.Runs;
@@ -32,6 +33,8 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
     public IMemberRegistry Members => Reach(inner.Members);
 
     public IJobPauses Pauses => Reach(inner.Pauses);
+
+    public IInbox Inbox => Reach(inner.Inbox);
 
     public IPairLedger Pair => Reach(inner.Pair);
 

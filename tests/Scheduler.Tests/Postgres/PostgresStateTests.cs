@@ -38,7 +38,10 @@ internal sealed class PostgresStateFixture(bool isThroughProxy = false) : StateF
     public override IState Make(string group) => new PostgresState(Context(group), _used);
 
     public override Task AgeAsync(TimeSpan by) =>
-        ExecuteAsync($"UPDATE scheduler.members SET beat_at = beat_at - interval '{by.TotalSeconds} seconds'");
+        ExecuteAsync(
+            $"UPDATE scheduler.members SET beat_at = beat_at - interval '{by.TotalSeconds} seconds'; "
+                + $"UPDATE scheduler.inbox SET due_at = due_at - interval '{by.TotalSeconds} seconds'"
+        );
 
     public override Task SetSchemaAsync(int versionAbove, int minReaderAbove) =>
         ExecuteAsync(

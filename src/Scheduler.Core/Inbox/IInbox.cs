@@ -1,0 +1,50 @@
+namespace Scheduler.Inbox;
+
+/// <summary>
+/// The events that senders delivered, each kept once. Durable when a call returns. Thread-safe. Every member throws
+/// <see cref="Runs.StateUnavailableException"/> when the State cannot answer; the outcome of a write is then unknown.
+/// </summary>
+public interface IInbox
+{
+    /// <summary>How many arrivals or ends one call takes at most.</summary>
+    public const int MaxBatch = 500;
+
+    /// <summary>How many conflicts with one event are kept; what comes after that is answered as a conflict and not kept.</summary>
+    public const int MaxConflicts = 100;
+
+    /// <summary>
+    /// Stores arrivals, numbered in the given order. One whose event id, dedupe key or (where that is a key) body is known
+    /// is a duplicate when its content is that of the known row, also when that is a conflict that was kept before; else a conflict. One
+    /// whose keys hit two different rows is a conflict, too.
+    /// </summary>
+    /// <param name="arrivals">1 to <see cref="MaxBatch"/>; may have copies among them.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>The answers, in the same order.</returns>
+    ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(IReadOnlyList<InboxArrival> arrivals, CancellationToken cancellationToken);
+
+    /// <summary>Takes due events: of each order the first that is not finished, so that no two of an order are taken at once.</summary>
+    ValueTask<IReadOnlyList<InboxClaim>> ClaimAsync(InboxClaimRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Writes how attempts ended.</summary>
+    /// <param name="ends">1 to <see cref="MaxBatch"/>, each event once.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>Whether each was the newest attempt of its event, in the same order; of another one nothing is written.</returns>
+    ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken);
+
+    /// <summary>Shows an event, or <see langword="null"/>.</summary>
+    ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken);
+
+    /// <summary>Lists events, the newest first.</summary>
+    /// <param name="source">Of this source; <see langword="null"/> for all.</param>
+    /// <param name="state">In this state; <see langword="null"/> for all.</param>
+    /// <param name="limit">1 to 1,000.</param>
+    /// <param name="before">Only events with a smaller number; <see langword="null"/> for the newest.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    ValueTask<IReadOnlyList<InboxEvent>> ListAsync(
+        string? source,
+        InboxState? state,
+        int limit,
+        long? before,
+        CancellationToken cancellationToken
+    );
+}

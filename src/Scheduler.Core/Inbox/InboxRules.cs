@@ -1,0 +1,84 @@
+using System.Security.Cryptography;
+using Scheduler.Runs;
+
+namespace Scheduler.Inbox;
+
+/// <summary>A stored row that shares a key with an arrival.</summary>
+internal sealed record InboxHit(string Id, InboxState State, byte[] BodyHash, byte[] ContentHash);
+
+/// <summary>What every inbox does alike, whatever keeps its rows. Stateless and thread-safe.</summary>
+internal static class InboxRules
+{
+    private const int MaxSource = 100;
+    private const int MaxKey = 400;
+    private const int LongestError = 4_000;
+
+    /// <summary>A state as the tables have it.</summary>
+    public static string NameOf(InboxState state) => state.ToString().ToLowerInvariant();
+
+    /// <summary>Reads a state of the tables.</summary>
+    public static InboxState StateOf(string name) => Enum.Parse<InboxState>(name, ignoreCase: true);
+
+    /// <summary>Refuses arrivals that no inbox keeps.</summary>
+    public static void Check(IReadOnlyList<InboxArrival> arrivals)
+    {
+        LedgerRules.CheckBatch(arrivals, IInbox.MaxBatch);
+        ArgumentOutOfRangeException.ThrowIfZero(arrivals.Count, nameof(arrivals));
+        foreach (var arrival in arrivals)
+        {
+            if (Problem(arrival) is { } problem)
+            {
+                throw new ArgumentException($"An arrival of source '{arrival.Source}': {problem}.", nameof(arrivals));
+            }
+        }
+    }
+
+    /// <summary>Refuses a request to take events that cannot be meant.</summary>
+    public static void Check(InboxClaimRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentException.ThrowIfNullOrEmpty(request.Replica, nameof(request));
+        LedgerRules.CheckLimit(request.Limit, IInbox.MaxBatch);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(request.Hold, TimeSpan.Zero, nameof(request));
+    }
+
+    /// <summary>Refuses ends that no attempt has.</summary>
+    public static void Check(IReadOnlyList<InboxEnd> ends)
+    {
+        LedgerRules.CheckBatch(ends, IInbox.MaxBatch);
+        foreach (var end in ends)
+        {
+            if (end.State is not (InboxState.Done or InboxState.Failed or InboxState.Dead or InboxState.Received))
+            {
+                throw new ArgumentException($"An attempt at event '{end.Id}' cannot end as {end.State}.", nameof(ends));
+            }
+            ArgumentOutOfRangeException.ThrowIfLessThan(end.After, TimeSpan.Zero, nameof(ends));
+        }
+    }
+
+    /// <summary>Whether the body of an arrival is one of its keys.</summary>
+    public static bool IsBodyKey(InboxArrival arrival) => arrival.IsBodyUnique || arrival.State == InboxState.Quarantined;
+
+    /// <summary>The error to keep: at most 4,000 characters.</summary>
+    public static string? ErrorOf(string? error) => LedgerRules.Cut(error, LongestError);
+
+    /// <summary>
+    /// Whether an arrival says the same as the one row that its keys hit; of keys that hit several rows, each of them another event, it
+    /// never does.
+    /// </summary>
+    public static bool IsDuplicate(InboxArrival arrival, IReadOnlyList<InboxHit> hits) =>
+        hits is [var hit]
+        && (
+            CryptographicOperations.FixedTimeEquals(hit.BodyHash, arrival.BodyHash)
+            || CryptographicOperations.FixedTimeEquals(hit.ContentHash, arrival.ContentHash)
+        );
+
+    private static string? Problem(InboxArrival arrival) =>
+        arrival.State is not (InboxState.Received or InboxState.Ignored or InboxState.Quarantined) ? $"none arrives as {arrival.State}"
+        : arrival.Source.Length is 0 or > MaxSource ? $"a source's name has 1 to {MaxSource} characters"
+        : arrival.BodyHash.Length != SHA256.HashSizeInBytes || arrival.ContentHash.Length != SHA256.HashSizeInBytes ? "a hash has 32 bytes"
+        : arrival.State != InboxState.Quarantined && (arrival.DedupeKey is not { Length: > 0 } || arrival.OrderKey is not { Length: > 0 })
+            ? "dedupe key and order key are missing"
+        : arrival.DedupeKey is { Length: > MaxKey } || arrival.OrderKey is { Length: > MaxKey } ? $"a key has at most {MaxKey} characters"
+        : null;
+}
