@@ -8,7 +8,9 @@ using Payments.Jobs.Maintenance;
 using Payments.Jobs.Reporting;
 using Payments.Jobs.Settling;
 using Payments.Jobs.Storage;
+using Payments.Jobs.Webhooks;
 using Scheduler.Sqlite;
+using Scheduler.Webhooks.Processing;
 
 namespace Payments.Jobs;
 
@@ -47,6 +49,16 @@ public static class PaymentsServices
         services.AddSingleton(p => new SalesExporter(p.GetRequiredService<PaymentsDatabase>(), options, Time(p), Logger<SalesExporter>(p)));
         services.AddSingleton(p => new PaymentsOverview(p.GetRequiredService<PaymentsDatabase>(), DatabasePath(options)));
         services.AddSingleton(p => new SampleInput(p.GetRequiredService<PaymentsDatabase>(), options, Time(p), Logger<SampleInput>(p)));
+        return services;
+    }
+
+    /// <summary>Adds the handlers of the webhook source <c>payments</c>.</summary>
+    /// <param name="services">The host's services, with <see cref="AddPayments"/>.</param>
+    public static IServiceCollection AddPaymentWebhooks(this IServiceCollection services)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        services.AddWebhookHandler<PaymentSucceededHandler, PaymentSucceeded>("payments", PaymentSucceeded.Type);
+        services.AddWebhookHandler<PaymentRefundedHandler, PaymentRefunded>("payments", PaymentRefunded.Type);
         return services;
     }
 

@@ -31,7 +31,7 @@ internal sealed class HistoryWorker : IAsyncDisposable
         };
         var settings = Settings.Read(new ConfigurationBuilder().AddInMemoryCollection(values).Build());
         Addresses.TryParse(settings.Scheduler.Operations.Urls, out var operations);
-        var addresses = BoundAddresses.Bind(operations, [], orFreePort: false);
+        var addresses = BoundAddresses.Bind(operations, [], [], orFreePort: false);
         var host = WorkerHost.Build(settings, addresses, Serilog.Core.Logger.None);
         await host.StartAsync();
         var worker = new HistoryWorker(host, addresses.OperationsUrl);

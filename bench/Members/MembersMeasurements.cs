@@ -30,6 +30,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
         nameof(IMemberRegistry.HeartbeatAndListAsync),
         nameof(IRunLedger.OpenRunsAsync),
         nameof(IScheduleLedger.ContestedAsync),
+        nameof(ILeaseStore.PairAsync),
     ];
 
     // Until then every replica asks with each heartbeat whether the members that came have other definitions than it.

@@ -32,6 +32,17 @@ BEGIN
   SELECT RAISE(ABORT, 'the payment is in a payout already');
 END;
 
+-- A payment that was given back before it was in a payout is gone from payments; one that was in a payout stays there, and the merchant
+-- owes it.
+CREATE TABLE IF NOT EXISTS refunds (
+  payment_id   TEXT    PRIMARY KEY,
+  order_id     TEXT    NOT NULL,
+  amount_minor INTEGER NOT NULL,
+  currency     TEXT    NOT NULL,
+  was_paid_out INTEGER NOT NULL,
+  refunded_at  TEXT    NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS quarantine (
   file     TEXT    NOT NULL,
   line     INTEGER NOT NULL,

@@ -72,9 +72,9 @@ public sealed record InboxClaimRequest(string Replica, IReadOnlyList<string> Sou
 /// <summary>How an attempt at an event ended.</summary>
 /// <param name="Id">The event.</param>
 /// <param name="Attempt">The number of the attempt; of another one than the newest nothing is written.</param>
-/// <param name="State"><see cref="InboxState.Done"/>, <see cref="InboxState.Failed"/>, <see cref="InboxState.Dead"/>, or
-/// <see cref="InboxState.Received"/> for one that is put back.</param>
-/// <param name="After">For one that is tried again: how long after now, by State's clock.</param>
+/// <param name="State"><see cref="InboxState.Done"/>, <see cref="InboxState.Failed"/>, <see cref="InboxState.Dead"/>,
+/// <see cref="InboxState.Received"/> for one that is put back, or <see cref="InboxState.Processing"/> for one that goes on.</param>
+/// <param name="After">For one that is tried again or goes on: how long after now, by State's clock, it is due.</param>
 /// <param name="Error">What went wrong; at most 4,000 characters are kept.</param>
 /// <param name="Counts">Whether the attempt counts; not when the handler asked to come again later, or the replica stopped.</param>
 public sealed record InboxEnd(string Id, int Attempt, InboxState State, TimeSpan After = default, string? Error = null, bool Counts = true);

@@ -48,7 +48,7 @@ internal static class InboxRules
         LedgerRules.CheckBatch(ends, IInbox.MaxBatch);
         foreach (var end in ends)
         {
-            if (end.State is not (InboxState.Done or InboxState.Failed or InboxState.Dead or InboxState.Received))
+            if (end.State is not (InboxState.Done or InboxState.Failed or InboxState.Dead or InboxState.Received or InboxState.Processing))
             {
                 throw new ArgumentException($"An attempt at event '{end.Id}' cannot end as {end.State}.", nameof(ends));
             }

@@ -47,8 +47,10 @@ internal sealed class InboxQueries
             FROM due WHERE i.id = due.id RETURNING {Columns}, i.body
             """;
         _finish = $"""
-            UPDATE {schema}.inbox AS i SET state = q.state, error = q.error, counted = i.counted - q.uncounted,
-              due_at = CASE WHEN q.state IN ('failed', 'received') THEN clock_timestamp() + q.after_ms * interval '1 millisecond' END,
+            UPDATE {schema}.inbox AS i SET state = q.state, counted = i.counted - q.uncounted,
+              error = CASE WHEN q.state = 'processing' THEN i.error ELSE q.error END,
+              due_at = CASE WHEN q.state IN ('failed', 'received', 'processing')
+                THEN clock_timestamp() + q.after_ms * interval '1 millisecond' END,
               finished_at = CASE WHEN q.state = 'done' THEN clock_timestamp() END
             FROM unnest($2, $3, $4, $5, $6, $7) AS q (id, attempt, state, error, uncounted, after_ms)
             WHERE i.id = q.id AND i.group_name || '' = $1 AND i.attempts = q.attempt AND i.state = 'processing'

@@ -28,7 +28,7 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
         """;
 
     private const string Finish = """
-        UPDATE inbox SET state = @state, due_at = @dueAt, finished_at = @finishedAt, error = @error,
+        UPDATE inbox SET state = @state, due_at = @dueAt, finished_at = @finishedAt, error = iif(@state = 'processing', error, @error),
           counted = counted - iif(@counts, 0, 1)
         WHERE group_name = @group AND id = @id AND attempts = @attempt AND state = 'processing'
         """;
@@ -145,7 +145,9 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
             id = end.Id,
             attempt = end.Attempt,
             state = InboxRules.NameOf(end.State),
-            dueAt = end.State is InboxState.Failed or InboxState.Received ? Times.Of(now + end.After) : (long?)null,
+            dueAt = end.State is InboxState.Failed or InboxState.Received or InboxState.Processing
+                ? Times.Of(now + end.After)
+                : (long?)null,
             finishedAt = end.State == InboxState.Done ? Times.Of(now) : (long?)null,
             error = end.State == InboxState.Done ? null : InboxRules.ErrorOf(end.Error),
             counts = end.Counts,

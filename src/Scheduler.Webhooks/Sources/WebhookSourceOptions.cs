@@ -1,3 +1,6 @@
+using Scheduler.Runs;
+using Scheduler.Webhooks.Processing;
+
 namespace Scheduler.Webhooks.Sources;
 
 /// <summary>
@@ -52,6 +55,21 @@ public sealed class WebhookSourceOptions
     /// <c>github</c>, <c>shopify</c> and <c>none</c>, which sign no time.</summary>
     public TimeSpan Tolerance { get; set; } = TimeSpan.FromMinutes(5);
 
+    /// <summary>How many attempts at an event may fail; after the last one it is dead and waits for a person. Default 12; 1 to
+    /// 1,000.</summary>
+    public int MaxAttempts { get; set; } = 12;
+
+    /// <summary>The time from the first failure to the next attempt; doubles with each failure, 20 % shorter or longer at random. Default
+    /// 1 s; 100 ms to <see cref="RetryMaxDelay"/>.</summary>
+    public TimeSpan RetryDelay { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Where that time ends to grow. Default 5 min; at most 7 days.</summary>
+    public TimeSpan RetryMaxDelay { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>What becomes of the later events of an order behind one that waits for a person: <c>hold</c> (default) or
+    /// <c>continue</c>.</summary>
+    public OnDead OnDead { get; set; } = OnDead.Hold;
+
     /// <summary>For <c>hmac</c>, required there: the header with the signature, for example <c>X-Signature</c>; a header name of at most
     /// 100 characters.</summary>
     public string? Header { get; set; }
@@ -74,4 +92,13 @@ public sealed class WebhookSourceOptions
     /// header's value, for example <c>v0:{timestamp}:</c>. Default <c>{timestamp}.</c>; at most 64 visible ASCII characters beside it,
     /// and no digit right behind it.</summary>
     public string? SignedPrefix { get; set; }
+
+    internal RetryRule ToRetry() =>
+        new()
+        {
+            MaxAttempts = MaxAttempts,
+            Delay = RetryDelay,
+            Backoff = RetryBackoff.Exponential,
+            MaxDelay = RetryMaxDelay,
+        };
 }

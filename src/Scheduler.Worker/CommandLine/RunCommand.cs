@@ -55,7 +55,12 @@ internal static class RunCommand
         {
             Addresses.TryParse(settings.Scheduler.Operations.Urls, out var operations);
             Addresses.TryParse(settings.Scheduler.Operations.HealthUrls, out var health);
-            return WorkerHost.Build(settings, BoundAddresses.Bind(operations, health, freePort), logger);
+            IReadOnlyList<System.Net.IPEndPoint> ingress = [];
+            if (settings.Scheduler.Webhooks.Sources.Count > 0)
+            {
+                Addresses.TryParse(settings.Scheduler.Ingress.Urls, out ingress);
+            }
+            return WorkerHost.Build(settings, BoundAddresses.Bind(operations, health, ingress, freePort), logger);
         }
         catch
         {
@@ -79,8 +84,8 @@ internal static class RunCommand
             PaymentsStorageException e => (Commands.WrongUse, $"The payments jobs cannot work; no job has run: {e.Message}"),
             SocketException e => (
                 Commands.Failed,
-                $"an address of Scheduler:Operations (Urls, HealthUrls) cannot be listened on: {e.Message}. Is another worker using it? "
-                    + "Set another port, port 0, or use --free-port."
+                $"an address of Scheduler:Operations (Urls, HealthUrls) or Scheduler:Ingress cannot be listened on: {e.Message}. "
+                    + "Is another worker using it? Set another port, port 0, or use --free-port."
             ),
             AggregateException { InnerExceptions: [var only] } => Explain(only),
             _ => null,

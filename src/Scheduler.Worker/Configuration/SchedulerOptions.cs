@@ -2,6 +2,7 @@ using Scheduler.Jobs;
 using Scheduler.Locking;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
+using Scheduler.Webhooks.Sources;
 
 namespace Scheduler.Worker.Configuration;
 
@@ -32,6 +33,12 @@ internal sealed class SchedulerOptions
     /// <summary>The assemblies in which job classes are looked for, by simple name. Default: <c>Payments.Jobs</c>; at least one.</summary>
     public List<string> JobAssemblies { get; set; } = ["Payments.Jobs"];
 
+    /// <summary>The senders of webhooks.</summary>
+    public WebhooksOptions Webhooks { get; set; } = new();
+
+    /// <summary>The address for senders of webhooks.</summary>
+    public IngressOptions Ingress { get; set; } = new();
+
     /// <summary>The operations address.</summary>
     public OperationsOptions Operations { get; set; } = new();
 
@@ -40,6 +47,25 @@ internal sealed class SchedulerOptions
 
     /// <summary>How far this host's wall clock may be off before the replica fires nothing. Default 2 s; 100 ms to 1 min.</summary>
     public TimeSpan MaxClockOffset { get; set; } = TimeSpan.FromSeconds(2);
+}
+
+/// <summary>Section <c>Scheduler:Webhooks</c>.</summary>
+internal sealed class WebhooksOptions
+{
+    /// <summary>The senders by name, which stands in the address <c>/webhooks/{name}</c>. Needs a State. Default: none, and nothing
+    /// listens.</summary>
+    public Dictionary<string, WebhookSourceOptions> Sources { get; set; } = new(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>How many events this replica processes at once. Default 16; 1 to 500.</summary>
+    public int Degree { get; set; } = 16;
+}
+
+/// <summary>Section <c>Scheduler:Ingress</c>.</summary>
+internal sealed class IngressOptions
+{
+    /// <summary>Where senders reach <c>/webhooks/{source}</c>, separated by ';'. Default <c>http://127.0.0.1:8080</c>; port 0 takes a free
+    /// one. Behind a proxy that ends TLS.</summary>
+    public string Urls { get; set; } = "http://127.0.0.1:8080";
 }
 
 /// <summary>Section <c>Scheduler:Replica</c>.</summary>

@@ -1,6 +1,8 @@
 using System.Net;
+using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Postgres.State;
+using Scheduler.Webhooks.Sources;
 
 namespace Scheduler.Worker.Configuration;
 
@@ -32,6 +34,7 @@ internal static class SchedulerOptionsValidator
                 ? ["Scheduler:JobAssemblies is empty; name at least one assembly, for example Payments.Jobs."]
                 : Array.Empty<string>(),
             .. AddressProblems(options.Operations),
+            .. WebhookProblems(options),
         ];
     }
 
@@ -125,6 +128,42 @@ internal static class SchedulerOptionsValidator
         {
             yield return $"Scheduler:Operations:HealthUrls is '{options.HealthUrls}', with port {port} of Operations:Urls; give "
                 + "it a port of its own.";
+        }
+    }
+
+    private static IEnumerable<string> WebhookProblems(SchedulerOptions options)
+    {
+        const string Sources = "Scheduler:Webhooks:Sources";
+        foreach (var (name, source) in options.Webhooks.Sources)
+        {
+            foreach (var problem in WebhookSourceOptionsValidator.Validate(name, source, Sources))
+            {
+                yield return problem;
+            }
+        }
+        if (options.Webhooks.Degree is < 1 or > IInbox.MaxBatch)
+        {
+            yield return $"Scheduler:Webhooks:Degree is {options.Webhooks.Degree}; allowed is 1 to {IInbox.MaxBatch}.";
+        }
+        if (options.Webhooks.Sources.Count == 0)
+        {
+            yield break;
+        }
+        if (options.State.Backend == "none")
+        {
+            yield return $"{Sources} has {options.Webhooks.Sources.Count} entries, but Scheduler:State:Backend is 'none'; events are kept "
+                + "in State: choose sqlite or postgres.";
+        }
+        if (Addresses.TryParse(options.Ingress.Urls, out var ingress) is { } problemOfUrls)
+        {
+            yield return $"Scheduler:Ingress:Urls {problemOfUrls}";
+        }
+        // Requests are told apart by the port they came in on.
+        Addresses.TryParse(options.Operations.Urls, out var operations);
+        Addresses.TryParse(options.Operations.HealthUrls, out var health);
+        foreach (var port in ingress.Select(e => e.Port).Intersect(operations.Concat(health).Select(e => e.Port)).Where(p => p != 0))
+        {
+            yield return $"Scheduler:Ingress:Urls is '{options.Ingress.Urls}', with port {port} of Operations; give it a port of its own.";
         }
     }
 

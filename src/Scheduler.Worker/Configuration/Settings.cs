@@ -1,5 +1,6 @@
 using Payments.Jobs;
 using Scheduler.Jobs;
+using Scheduler.Webhooks.Sources;
 
 namespace Scheduler.Worker.Configuration;
 
@@ -71,6 +72,13 @@ internal sealed record Settings(
         foreach (var key in StrictBinder.LaterKeys.Where(k => HasValue(configuration.GetSection(k))))
         {
             yield return $"{key} does nothing in this version; it is ignored.";
+        }
+        foreach (var (name, source) in scheduler.Webhooks.Sources)
+        {
+            foreach (var warning in WebhookSourceOptionsValidator.Warnings(name, source, "Scheduler:Webhooks:Sources"))
+            {
+                yield return warning;
+            }
         }
         if (scheduler.Jobs.Count == 0)
         {

@@ -14,8 +14,6 @@ internal sealed class StrictBinder(ICollection<string> errors)
     /// here.</summary>
     public static readonly IReadOnlyList<string> LaterKeys =
     [
-        "Scheduler:Webhooks",
-        "Scheduler:Ingress",
         "Scheduler:Operations:Tokens",
         "Scheduler:State:Schema",
         "Scheduler:State:ListenConnectionString",

@@ -68,6 +68,10 @@ internal sealed class Announcer(
             Log.OtherPort(logger, address, port);
         }
         Log.Listening(logger, addresses.OperationsUrl);
+        if (addresses.IngressUrl.Length > 0)
+        {
+            Log.Ingress(logger, addresses.IngressUrl, string.Join(", ", settings.Scheduler.Webhooks.Sources.Keys));
+        }
         foreach (var warning in settings.Warnings)
         {
             Log.Setting(logger, warning);

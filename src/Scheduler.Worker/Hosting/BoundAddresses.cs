@@ -13,9 +13,13 @@ internal sealed class BoundAddresses : IDisposable
 {
     private readonly Dictionary<IPEndPoint, Socket> _sockets = [];
     private readonly HashSet<int> _healthPorts = [];
+    private readonly HashSet<int> _ingressPorts = [];
 
     /// <summary>The first operations address as a URL.</summary>
     public string OperationsUrl { get; private set; } = "";
+
+    /// <summary>The first address for senders of webhooks as a URL; empty without one.</summary>
+    public string IngressUrl { get; private set; } = "";
 
     /// <summary>The ports where only health is shown.</summary>
     public IReadOnlyCollection<int> HealthPorts => _healthPorts;
@@ -26,12 +30,21 @@ internal sealed class BoundAddresses : IDisposable
     /// <summary>Whether a request came in where only health is shown, without reasons.</summary>
     public bool IsHealthOnly(int localPort) => _healthPorts.Contains(localPort);
 
+    /// <summary>Whether a request came in where senders deliver webhooks, and nothing else is.</summary>
+    public bool IsIngress(int localPort) => _ingressPorts.Contains(localPort);
+
     /// <summary>Binds.</summary>
     /// <param name="operations">The operations addresses.</param>
     /// <param name="health">Those of health alone.</param>
+    /// <param name="ingress">Those for senders of webhooks.</param>
     /// <param name="orFreePort">Takes a free port where one is taken.</param>
     /// <exception cref="SocketException">An address is taken or not of this machine; the message names it.</exception>
-    public static BoundAddresses Bind(IReadOnlyList<IPEndPoint> operations, IReadOnlyList<IPEndPoint> health, bool orFreePort)
+    public static BoundAddresses Bind(
+        IReadOnlyList<IPEndPoint> operations,
+        IReadOnlyList<IPEndPoint> health,
+        IReadOnlyList<IPEndPoint> ingress,
+        bool orFreePort
+    )
     {
         var bound = new BoundAddresses();
         try
@@ -44,6 +57,12 @@ internal sealed class BoundAddresses : IDisposable
             foreach (var endpoint in health)
             {
                 bound._healthPorts.Add(bound.Add(endpoint, orFreePort).Port);
+            }
+            foreach (var endpoint in ingress)
+            {
+                var actual = bound.Add(endpoint, orFreePort);
+                bound._ingressPorts.Add(actual.Port);
+                bound.IngressUrl = bound.IngressUrl.Length > 0 ? bound.IngressUrl : $"http://{actual}";
             }
             return bound;
         }

@@ -6,7 +6,9 @@ using Payments.Jobs.Maintenance;
 using Quartz;
 using Scheduler.Jobs;
 using Scheduler.Time;
+using Scheduler.Webhooks.Processing;
 using Scheduler.Worker.Configuration;
+using Scheduler.Worker.Ingress;
 using Scheduler.Worker.Operations;
 using Serilog;
 
@@ -48,7 +50,11 @@ internal static class WorkerHost
             {
                 app.UseMiddleware<OperationsErrors>();
                 app.UseRouting();
-                app.UseEndpoints(OperationsEndpoints.Map);
+                app.UseEndpoints(endpoints =>
+                {
+                    OperationsEndpoints.Map(endpoints);
+                    WebhookEndpoint.Map(endpoints);
+                });
             });
 
     private static void AddScheduler(IServiceCollection services, Settings settings, BoundAddresses addresses)
@@ -64,6 +70,18 @@ internal static class WorkerHost
         });
         // The group's own stop has waited for the bodies by then; Quartz would wait for one that never ends without a bound.
         services.AddQuartzHostedService(quartz => quartz.WaitForJobsToComplete = false);
+        if (settings.Scheduler.Webhooks.Sources.Count > 0)
+        {
+            var webhooks = settings.Scheduler.Webhooks;
+            services.AddPaymentWebhooks();
+            services.AddWebhooks(webhooks.Sources, webhooks.Degree, settings.Scheduler.Stop.Grace, settings.Scheduler.Locks.ToLeases());
+            services.AddSingleton<RefusalLog>().AddSingleton<WebhookEndpoint>();
+            services.AddSingleton(p => new WebhookSources(
+                webhooks,
+                p.GetRequiredService<WebhookRoutes>(),
+                p.GetRequiredService<TimeProvider>()
+            ));
+        }
         services.AddHostedService<Announcer>();
     }
 

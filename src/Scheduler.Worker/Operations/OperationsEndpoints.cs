@@ -25,6 +25,7 @@ internal static class OperationsEndpoints
         app.MapGet("/api/skips", SkipsAsync);
         app.MapGet("/api/locks", LocksAsync);
         app.MapGet("/api/replicas", ReplicasAsync);
+        InboxEndpoints.Map(app);
     }
 
     private static IResult Ready(HttpContext context, ReplicaStatus status, BoundAddresses addresses)
@@ -134,7 +135,8 @@ internal static class OperationsEndpoints
         return parameters.Errors.Count > 0 ? Bad(parameters) : TypedResults.Ok(await reader.ReplicasAsync(context.RequestAborted));
     }
 
-    private static async Task<IResult> RecordsAsync<T>(
+    /// <summary>A page of what only a State has.</summary>
+    public static async Task<IResult> RecordsAsync<T>(
         Parameters parameters,
         OperationsReader reader,
         Func<StateGuard, Task<ListView<T>>> list

@@ -23,6 +23,14 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
             await ProblemAsync(context, StatusCodes.Status404NotFound, "Not found", "This address serves health only.");
             return;
         }
+        if (
+            addresses.IsIngress(context.Connection.LocalPort)
+            != context.Request.Path.StartsWithSegments("/webhooks", StringComparison.OrdinalIgnoreCase)
+        )
+        {
+            await ProblemAsync(context, StatusCodes.Status404NotFound, "Not found", "There is nothing here at this address.");
+            return;
+        }
         if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && IsOfAnotherSite(context))
         {
             await ProblemAsync(context, StatusCodes.Status403Forbidden, "Refused", "A page of another site must not change anything here.");
@@ -42,7 +50,7 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
                     context,
                     context.Response.StatusCode,
                     "There is nothing here",
-                    "See /api/jobs, /api/runs, /api/skips, /api/locks, /api/replicas."
+                    "See /api/jobs, /api/runs, /api/skips, /api/inbox, /api/locks, /api/replicas."
                 );
             }
         }
@@ -68,6 +76,9 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
                 return ProblemAsync(context, StatusCodes.Status503ServiceUnavailable, "State does not answer", exception.Message);
             case StoreUnavailableException:
                 return ProblemAsync(context, StatusCodes.Status503ServiceUnavailable, "The lock store does not answer", exception.Message);
+            // What the server finds wrong while a body is read: too large, too slow, broken off.
+            case BadHttpRequestException bad:
+                return ProblemAsync(context, bad.StatusCode, "Bad request", bad.Message);
             case OperationCanceledException or TimeoutException:
                 var late = $"There was no answer within {Limit.TotalSeconds:0} s.";
                 return ProblemAsync(context, StatusCodes.Status503ServiceUnavailable, "Time is up", late);

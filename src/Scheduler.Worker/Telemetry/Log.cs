@@ -27,6 +27,26 @@ internal static partial class Log
     [LoggerMessage(4010, LogLevel.Information, "Job '{Job}' was {Change} on request from {Client}")]
     public static partial void PauseChanged(ILogger logger, string job, string change, string? client);
 
+    [LoggerMessage(
+        4020,
+        LogLevel.Warning,
+        "Deliveries to webhook source {Source} were answered with {Status}, {Count} since this was said last: {Reason}"
+    )]
+    public static partial void WebhookRefused(this ILogger logger, string source, int status, int count, string reason);
+
+    [LoggerMessage(
+        4022,
+        LogLevel.Error,
+        "An event of webhook source {Source} contradicts event {EventId}: its keys, other content; a person decides"
+    )]
+    public static partial void WebhookConflict(this ILogger logger, string source, string eventId);
+
+    [LoggerMessage(4023, LogLevel.Error, "Event {EventId} of webhook source {Source} is quarantined: {Reason}")]
+    public static partial void WebhookQuarantined(this ILogger logger, string source, string eventId, string reason);
+
+    [LoggerMessage(4024, LogLevel.Information, "Webhooks: {Url}/webhooks/{Sources}")]
+    public static partial void Ingress(ILogger logger, string url, string sources);
+
     [LoggerMessage(4008, LogLevel.Information, "Replica {ReplicaName} has stopped")]
     public static partial void Stopped(ILogger logger, string replicaName);
 }

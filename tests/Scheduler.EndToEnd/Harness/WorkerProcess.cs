@@ -41,9 +41,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
     private readonly List<Fault> _faults = [];
     private readonly Task<TimeSpan> _ended;
 
-    private WorkerProcess(WorkerSetup setup, Process process, Uri operations)
+    private WorkerProcess(WorkerSetup setup, Process process, Uri operations, Uri ingress)
     {
-        (Setup, _process) = (setup, process);
+        (Setup, _process, Ingress) = (setup, process, ingress);
         _http = new HttpClient { BaseAddress = operations, Timeout = TimeSpan.FromSeconds(10) };
         // By a thread of its own that does nothing else: when somebody else asks for it, or the pool has time, is later than the end.
         var ended = new TaskCompletionSource<TimeSpan>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -62,6 +62,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
     public WorkerSetup Setup { get; }
 
     public string Name => Setup.Name;
+
+    /// <summary>Where it takes webhooks, if it has sources of them.</summary>
+    public Uri Ingress { get; }
 
     public bool HasExited => _process.HasExited;
 
@@ -100,6 +103,8 @@ internal sealed class WorkerProcess : IAsyncDisposable
         }
         start.Environment["Scheduler__Replica__Name"] = setup.Name;
         start.Environment["Scheduler__Operations__Urls"] = urls;
+        var ingress = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{FreePort.Next()}");
+        start.Environment["Scheduler__Ingress__Urls"] = ingress;
         foreach (var (name, value) in setup.Settings.Concat(FakeClock.Environment(setup.ClockOffset)))
         {
             start.Environment[name] = value;
@@ -107,7 +112,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
         // Small processes start faster, and several share the machine.
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["DOTNET_gcServer"] = "0";
-        var worker = new WorkerProcess(setup, Process.Start(start)!, new Uri(urls));
+        var worker = new WorkerProcess(setup, Process.Start(start)!, new Uri(urls), new Uri(ingress));
         AppDomain.CurrentDomain.ProcessExit += worker.KillAtExit;
         return worker;
     }

@@ -21,13 +21,13 @@ public sealed class LayeringTests
         // Quartz needs the shared framework to restore; using ASP.NET from it is another matter, see below.
         ["Scheduler.Jobs"] = new(["Scheduler.Core"], ["Quartz"], ["Microsoft.Extensions.*"], AspNetFramework: true),
         ["Payments.Jobs"] = new(
-            ["Scheduler.Jobs", "Scheduler.Sqlite"],
+            ["Scheduler.Jobs", "Scheduler.Sqlite", "Scheduler.Webhooks"],
             [],
             ["Scheduler.Core", "Quartz", "Dapper", "Microsoft.Data.Sqlite", "Microsoft.Extensions.*"],
             AspNetFramework: true
         ),
         // What a delivery is; the endpoint that has the request is the worker's.
-        ["Scheduler.Webhooks"] = new(["Scheduler.Core"], [], []),
+        ["Scheduler.Webhooks"] = new(["Scheduler.Core"], [], ["Microsoft.Extensions.*"]),
         ["Scheduler.Worker"] = new(
             ["Scheduler.*", "Payments.Jobs"],
             ["Serilog*"],

@@ -23,7 +23,7 @@ internal sealed class WorkerApp : IAsyncDisposable
     private WorkerApp(IHost host, BoundAddresses addresses, LogLines log)
     {
         (_host, Log) = (host, log);
-        Operations = addresses.OperationsUrl;
+        (Operations, Ingress) = (addresses.OperationsUrl, addresses.IngressUrl);
         Health = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{addresses.HealthPorts.Single()}");
     }
 
@@ -32,6 +32,9 @@ internal sealed class WorkerApp : IAsyncDisposable
 
     /// <summary>The address with health alone.</summary>
     public string Health { get; }
+
+    /// <summary>The address for senders of webhooks; empty without sources.</summary>
+    public string Ingress { get; }
 
     /// <summary>What the console would show.</summary>
     public LogLines Log { get; }
@@ -51,6 +54,7 @@ internal sealed class WorkerApp : IAsyncDisposable
             ["Scheduler:Operations:HealthUrls"] = "http://127.0.0.1:0",
             ["Scheduler:JobAssemblies:0"] = typeof(WorkerApp).Assembly.GetName().Name,
             ["Scheduler:Stop:Grace"] = "00:00:00",
+            ["Scheduler:Ingress:Urls"] = "http://127.0.0.1:0",
             ["Payments:Database"] = $"Data Source={folder}/payments.db",
             ["Logs:Folder"] = "",
         };
@@ -61,7 +65,12 @@ internal sealed class WorkerApp : IAsyncDisposable
         var read = Settings.Read(new ConfigurationBuilder().AddInMemoryCollection(values).Build());
         Addresses.TryParse(read.Scheduler.Operations.Urls, out var operations);
         Addresses.TryParse(read.Scheduler.Operations.HealthUrls, out var health);
-        var addresses = BoundAddresses.Bind(operations, health, orFreePort: false);
+        IReadOnlyList<System.Net.IPEndPoint> ingress = [];
+        if (read.Scheduler.Webhooks.Sources.Count > 0)
+        {
+            Addresses.TryParse(read.Scheduler.Ingress.Urls, out ingress);
+        }
+        var addresses = BoundAddresses.Bind(operations, health, ingress, orFreePort: false);
         var log = new LogLines();
         var host = WorkerHost.Build(read, addresses, LogSetup.Create(read.Logs, "w1", BootTimeProvider.Instance, log));
         await host.StartAsync(TestContext.Current.CancellationToken);
@@ -73,6 +82,13 @@ internal sealed class WorkerApp : IAsyncDisposable
 
     /// <summary>Gets from the address with health alone.</summary>
     public Task<Answer> GetHealthAsync(string path) => GetAsync(Health, path);
+
+    /// <summary>Sends to the address for senders of webhooks.</summary>
+    public async Task<Answer> SendAsync(HttpRequestMessage request)
+    {
+        using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
+        return await ReadAsync(response);
+    }
 
     /// <summary>Posts to the operations address.</summary>
     public async Task<Answer> PostAsync(

@@ -1,0 +1,145 @@
+using System.Threading.Channels;
+using Scheduler.Runs;
+
+namespace Scheduler.Inbox;
+
+/// <summary>What the writer made of an arrival: an answer from a committed row, or why there is none.</summary>
+/// <param name="Answer">The answer.</param>
+/// <param name="Refusal">Why nothing is known to be stored: the sender is to send it again. Without secrets.</param>
+public readonly record struct InboxReceipt(InboxAnswer Answer, string? Refusal);
+
+/// <summary>
+/// Stores arrivals in groups: what waits while a commit is under way goes together into the next one. Bounded in number and bytes.
+/// Thread-safe.
+/// </summary>
+public sealed class InboxWriter : IAsyncDisposable
+{
+    /// <summary>How many arrivals may wait.</summary>
+    public const int Capacity = 4_096;
+
+    /// <summary>How many bytes of bodies may wait.</summary>
+    public const long CapacityBytes = 64L * 1024 * 1024;
+
+    // While one commits the other one's group gathers; more only make the groups smaller.
+    private const int Writers = 2;
+    private const int LargestGroup = 256;
+    private const long LargestGroupBytes = 4L * 1024 * 1024;
+
+    // What a stop waits for what was taken in; each group has the State's own limit besides.
+    private static readonly TimeSpan LastWrites = TimeSpan.FromSeconds(10);
+
+    private readonly StateGuard _state;
+    private readonly Action? _stored;
+    private readonly Channel<Waiting> _queue = Channel.CreateBounded<Waiting>(Capacity);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _writers;
+    private long _bytes;
+
+    /// <summary>Starts the writers.</summary>
+    /// <param name="state">Where it is stored.</param>
+    /// <param name="stored">Called after a commit that stored something to be processed; returns at once and never throws.</param>
+    public InboxWriter(StateGuard state, Action? stored = null)
+    {
+        _state = state;
+        _stored = stored;
+        _writers = Task.WhenAll(Enumerable.Range(0, Writers).Select(_ => Task.Run(WriteAsync)));
+    }
+
+    /// <summary>Stores an arrival. Never throws for what the State does; an arrival that was taken in is answered, whatever becomes of who
+    /// waits for it.</summary>
+    public ValueTask<InboxReceipt> AddAsync(InboxArrival arrival)
+    {
+        ArgumentNullException.ThrowIfNull(arrival);
+        if (_state.Health is { IsUp: false, Reason: var reason })
+        {
+            return new(Refused($"the State is down: {reason}"));
+        }
+        if (Interlocked.Add(ref _bytes, arrival.Body.Length) > CapacityBytes)
+        {
+            Interlocked.Add(ref _bytes, -arrival.Body.Length);
+            return new(Refused($"{CapacityBytes} bytes wait already"));
+        }
+        var waiting = new Waiting(arrival);
+        if (!_queue.Writer.TryWrite(waiting))
+        {
+            Interlocked.Add(ref _bytes, -arrival.Body.Length);
+            return new(Refused(_queue.Reader.Completion.IsCompleted ? "the replica stops" : $"{Capacity} events wait already"));
+        }
+        return new(waiting.Task);
+    }
+
+    /// <summary>Takes nothing more, stores what was taken in, and ends the writers, within 10 s.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (!_queue.Writer.TryComplete())
+        {
+            return;
+        }
+        _stop.CancelAfter(LastWrites);
+        await _writers;
+        _stop.Dispose();
+    }
+
+    private static InboxReceipt Refused(string reason) => new(default, reason);
+
+    private async Task WriteAsync()
+    {
+        var group = new List<Waiting>();
+        while (await _queue.Reader.WaitToReadAsync())
+        {
+            var bytes = 0L;
+            while (group.Count < LargestGroup && bytes < LargestGroupBytes && _queue.Reader.TryRead(out var next))
+            {
+                group.Add(next);
+                bytes += next.Arrival.Body.Length;
+            }
+            if (group.Count > 0)
+            {
+                await StoreAsync(group);
+                Interlocked.Add(ref _bytes, -bytes);
+                group.Clear();
+            }
+        }
+    }
+
+    private async ValueTask StoreAsync(List<Waiting> group)
+    {
+        try
+        {
+            var arrivals = group.ConvertAll(w => w.Arrival);
+            var answers = await _state.CallAsync((s, token) => s.Inbox.AddAsync(arrivals, token), _stop.Token);
+            for (var i = 0; i < answers.Count; i++)
+            {
+                group[i].SetResult(new InboxReceipt(answers[i], null));
+            }
+            if (answers.Any(a => a is { Outcome: InboxOutcome.Stored, State: InboxState.Received }))
+            {
+                _stored?.Invoke();
+            }
+        }
+        catch (ArgumentException) when (group.Count > 1)
+        {
+            // One of them cannot be kept; it fails alone.
+            foreach (var one in group)
+            {
+                await StoreAsync([one]);
+            }
+        }
+#pragma warning disable CA1031 // Whatever happened, nothing is known to be stored, and whoever waits is told.
+        catch (Exception problem)
+#pragma warning restore CA1031
+        {
+            foreach (var one in group)
+            {
+                one.SetResult(Refused(problem is StateUnavailableException ? problem.Message : Verdict.Describe(problem)));
+            }
+        }
+    }
+
+    /// <summary>Continues whoever waits on the pool, not in the writer.</summary>
+    private sealed class Waiting(InboxArrival arrival)
+        : TaskCompletionSource<InboxReceipt>(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        public InboxArrival Arrival { get; } = arrival;
+    }
+}

@@ -1,0 +1,232 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Scheduler.Inbox;
+using Scheduler.Leases;
+using Scheduler.Runs;
+using Scheduler.Webhooks.Keys;
+using Scheduler.Webhooks.Telemetry;
+
+namespace Scheduler.Webhooks.Processing;
+
+/// <summary>
+/// Takes due events, as many at once as its degree, and has each handled under the lock of its order. An event is this replica's for a
+/// lease's time, renewed while its handler runs: what a dead replica had is taken up within that. Thread-safe.
+/// </summary>
+internal sealed class EventProcessor(
+    StateGuard state,
+    ILockProvider locks,
+    WebhookRoutes routes,
+    IReadOnlyList<ProcessingRule> rules,
+    ProcessingTimes times,
+    ReplicaIdentity replica,
+    IServiceScopeFactory scopes,
+    TimeProvider time,
+    ILogger<EventProcessor> logger
+)
+{
+    private readonly ConcurrentDictionary<string, InboxEvent> _running = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, ProcessingRule> _rules = rules.ToDictionary(r => r.Source, StringComparer.OrdinalIgnoreCase);
+    private readonly string[] _sources = [.. rules.Select(r => r.Source)];
+    private readonly string[] _goOn = [.. rules.Where(r => r.OnDead == OnDead.Continue).Select(r => r.Source)];
+    private TaskCompletionSource _wake = NewSignal();
+
+    /// <summary>How many handlers run.</summary>
+    public int Running => _running.Count;
+
+    /// <summary>There may be something to do; returns at once and never throws.</summary>
+    public void Wake() => Volatile.Read(ref _wake).TrySetResult();
+
+    /// <summary>Works until it is told to stop; then ends the handlers that run, within the grace time.</summary>
+    /// <param name="stopping">Takes no new events.</param>
+    /// <param name="ended">Cancels the handlers that still run.</param>
+    public async Task RunAsync(CancellationToken stopping, CancellationToken ended)
+    {
+        using var free = new SemaphoreSlim(times.Degree, times.Degree);
+        var keeping = KeepAsync(ended);
+        while (!stopping.IsCancellationRequested)
+        {
+            await Volatile
+                .Read(ref _wake)
+                .Task.WaitAsync(times.Poll, time, CancellationToken.None)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            // Before the look: whoever wakes from now on has something that it may have missed.
+            Volatile.Write(ref _wake, NewSignal());
+            while (!stopping.IsCancellationRequested && await TakeAsync(free, ended)) { }
+        }
+        for (var i = 0; i < times.Degree; i++)
+        {
+            await free.WaitAsync(CancellationToken.None);
+        }
+        await keeping.WaitAsync(TimeSpan.Zero, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <summary>Takes what is due, as far as there is room.</summary>
+    /// <returns>Whether there may be more.</returns>
+    private async Task<bool> TakeAsync(SemaphoreSlim free, CancellationToken ended)
+    {
+        if (free.CurrentCount == 0 || !locks.Health.IsUp)
+        {
+            return false;
+        }
+        IReadOnlyList<InboxClaim> claims;
+        var room = Math.Min(free.CurrentCount, IInbox.MaxBatch);
+        try
+        {
+            var request = new InboxClaimRequest(replica.Id, _sources, room, times.Hold, _goOn);
+            claims = await state.CallAsync((s, token) => s.Inbox.ClaimAsync(request, token), CancellationToken.None);
+        }
+        catch (StateUnavailableException)
+        {
+            // The guard has said so; what was taken without an answer is due again after its time.
+            return false;
+        }
+        foreach (var claim in claims)
+        {
+            await free.WaitAsync(CancellationToken.None);
+            _ = Task.Run(
+                async () =>
+                {
+                    try
+                    {
+                        await ProcessAsync(claim, ended);
+                    }
+                    finally
+                    {
+                        free.Release();
+                        // The next of its order is due now, or there is room for others.
+                        Wake();
+                    }
+                },
+                CancellationToken.None
+            );
+        }
+        return claims.Count == room;
+    }
+
+    private async Task ProcessAsync(InboxClaim claim, CancellationToken ended)
+    {
+        var stored = claim.Event;
+        _running[stored.Id] = stored;
+        try
+        {
+            var key = OrderLock.KeyOf(stored.Source, stored.OrderKey!);
+            var attempt = await locks.AcquireAsync(key, $"event {stored.Id}", times.LockWait, cancellationToken: CancellationToken.None);
+            if (attempt is LockAttempt.Granted granted)
+            {
+                var end = await HandleAsync(claim, granted.Lease, ended);
+                await FinishAsync(stored, end);
+                await granted.Lease.ReleaseAsync(CancellationToken.None);
+                return;
+            }
+            // Its last holder may still be at work, or has died a moment ago; or the store is away.
+            await FinishAsync(stored, Back(stored, times.Poll));
+        }
+#pragma warning disable CA1031 // A defect of ours, or a disposed provider at the end of a stop; the event is due again after its time.
+        catch (Exception problem)
+#pragma warning restore CA1031
+        {
+            logger.EventNotEnded(stored.Id, problem.Message);
+        }
+        finally
+        {
+            _running.TryRemove(stored.Id, out _);
+        }
+    }
+
+    private async Task<InboxEnd> HandleAsync(InboxClaim claim, Lease lease, CancellationToken ended)
+    {
+        var stored = claim.Event;
+        using var limit = new CancellationTokenSource(times.Handler, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, lease.Lost, ended);
+        try
+        {
+            if (routes.Find(stored.Source, stored.Type) is not { } route)
+            {
+                throw new InvalidOperationException($"No handler takes the type '{stored.Type}' of this source on this replica.");
+            }
+            await using var scope = scopes.CreateAsyncScope();
+            var result = await route(scope.ServiceProvider, claim.Body, new WebhookEvent(stored, lease), either.Token);
+            return result.After is { } after ? Back(stored, after) : new InboxEnd(stored.Id, stored.Attempts, InboxState.Done);
+        }
+#pragma warning disable CA1031 // Whatever a handler throws is how its attempt ended.
+        catch (Exception problem)
+#pragma warning restore CA1031
+        {
+            if (lease.Lost.IsCancellationRequested || ended.IsCancellationRequested)
+            {
+                return Back(stored, TimeSpan.Zero);
+            }
+            var late = limit.IsCancellationRequested && problem is OperationCanceledException;
+            return Failed(stored, late ? $"It was not done within {times.Handler}." : Describe(problem), problem is JsonException);
+        }
+    }
+
+    private InboxEnd Failed(InboxEvent stored, string error, bool isHopeless)
+    {
+        var retry = _rules[stored.Source].Retry;
+        var after = isHopeless ? null : retry.After(stored.Counted, Random.Shared.NextDouble());
+        if (after is { } delay)
+        {
+            logger.EventFailed(stored.Id, stored.Source, stored.Counted, error, delay);
+            return new InboxEnd(stored.Id, stored.Attempts, InboxState.Failed, delay, error);
+        }
+        logger.EventDead(stored.Id, stored.Source, stored.Counted, error);
+        return new InboxEnd(stored.Id, stored.Attempts, InboxState.Dead, default, error);
+    }
+
+    private async ValueTask FinishAsync(InboxEvent stored, InboxEnd end)
+    {
+        try
+        {
+            var written = await state.CallAsync((s, token) => s.Inbox.FinishAsync([end], token), CancellationToken.None);
+            if (!written[0])
+            {
+                logger.EventTakenUp(stored.Id, stored.Attempts);
+            }
+        }
+        catch (StateUnavailableException problem)
+        {
+            // It is due again after its time, and finds its effect applied.
+            logger.EventNotEnded(stored.Id, problem.Message);
+        }
+    }
+
+    /// <summary>Keeps the events of the handlers that run, until all have ended.</summary>
+    private async Task KeepAsync(CancellationToken ended)
+    {
+        while (!ended.IsCancellationRequested || !_running.IsEmpty)
+        {
+            await Task.Delay(times.Hold / 3, time, CancellationToken.None);
+            InboxEnd[] kept = [.. _running.Values.Select(e => new InboxEnd(e.Id, e.Attempts, InboxState.Processing, times.Hold))];
+            if (kept.Length == 0)
+            {
+                continue;
+            }
+            try
+            {
+                await state.CallAsync((s, token) => s.Inbox.FinishAsync(kept, token), CancellationToken.None);
+            }
+            catch (StateUnavailableException)
+            {
+                // Another replica may take them up; the lock of the order keeps it from working on them.
+            }
+        }
+    }
+
+    private static InboxEnd Back(InboxEvent stored, TimeSpan after) =>
+        new(stored.Id, stored.Attempts, InboxState.Received, after, stored.Error, Counts: false);
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private static string Describe(Exception problem) => $"{problem.GetType().Name}: {problem.Message}";
+}
+
+/// <summary>The times of a processor.</summary>
+/// <param name="Degree">How many handlers run at once; 1 to <see cref="IInbox.MaxBatch"/>.</param>
+/// <param name="Hold">For how long an event is this replica's without a sign of life.</param>
+/// <param name="Poll">The longest time between two looks.</param>
+/// <param name="LockWait">How long a handler waits for the lock of its order.</param>
+/// <param name="Handler">How long a handler may take.</param>
+internal sealed record ProcessingTimes(int Degree, TimeSpan Hold, TimeSpan Poll, TimeSpan LockWait, TimeSpan Handler);

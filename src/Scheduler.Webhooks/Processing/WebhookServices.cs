@@ -1,0 +1,64 @@
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Scheduler.Inbox;
+using Scheduler.Leases;
+using Scheduler.Runs;
+using Scheduler.Webhooks.Sources;
+
+namespace Scheduler.Webhooks.Processing;
+
+/// <summary>Registers what receives and processes webhooks.</summary>
+public static class WebhookServices
+{
+    /// <summary>
+    /// Adds the inbox's writer and the processor of the given sources. Needs the services of a scheduler with State
+    /// (<c>UseSingleInstance</c>).
+    /// </summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="sources">The sources by name; checked by <see cref="WebhookSourceOptionsValidator"/>.</param>
+    /// <param name="degree">How many handlers run at once on this replica; 1 to <see cref="IInbox.MaxBatch"/>.</param>
+    /// <param name="grace">What handlers that run get at a stop before they are cancelled.</param>
+    /// <param name="leases">The times of leases.</param>
+    public static IServiceCollection AddWebhooks(
+        this IServiceCollection services,
+        IReadOnlyDictionary<string, WebhookSourceOptions> sources,
+        int degree,
+        TimeSpan grace,
+        Locking.LeaseOptions leases
+    )
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentNullException.ThrowIfNull(sources);
+        ArgumentNullException.ThrowIfNull(leases);
+        ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(degree, IInbox.MaxBatch);
+        var times = new ProcessingTimes(
+            degree,
+            leases.LeaseDuration,
+            Poll: TimeSpan.FromSeconds(1),
+            LockWait: leases.CallTimeout,
+            Handler: TimeSpan.FromSeconds(30)
+        );
+        ProcessingRule[] rules = [.. sources.Select(s => new ProcessingRule(s.Key, s.Value.ToRetry(), s.Value.OnDead))];
+        services.AddSingleton(p => new WebhookRoutes(p.GetServices<WebhookRoute>()));
+        services.AddSingleton(p => new EventProcessor(
+            p.GetRequiredService<StateGuard>(),
+            p.GetRequiredService<ILockProvider>(),
+            p.GetRequiredService<WebhookRoutes>(),
+            rules,
+            times,
+            p.GetRequiredService<ReplicaIdentity>(),
+            p.GetRequiredService<IServiceScopeFactory>(),
+            p.GetRequiredService<TimeProvider>(),
+            p.GetRequiredService<ILogger<EventProcessor>>()
+        ));
+        services.AddSingleton(p => new InboxWriter(p.GetRequiredService<StateGuard>(), p.GetRequiredService<EventProcessor>().Wake));
+        services.AddSingleton<IHostedService>(p => new WebhookService(
+            p.GetRequiredService<EventProcessor>(),
+            grace,
+            p.GetRequiredService<TimeProvider>()
+        ));
+        return services;
+    }
+}

@@ -1,0 +1,63 @@
+using Scheduler.Inbox;
+using Scheduler.Webhooks;
+using Scheduler.Webhooks.Processing;
+using Scheduler.Worker.Configuration;
+
+namespace Scheduler.Worker.Ingress;
+
+/// <summary>The configured senders, by name without regard to case. Immutable and thread-safe.</summary>
+internal sealed class WebhookSources
+{
+    private readonly Dictionary<string, WebhookIntake> _intakes;
+
+    private readonly WebhookRoutes _routes;
+
+    /// <summary>Reads the sources; their options have been checked.</summary>
+    public WebhookSources(WebhooksOptions options, WebhookRoutes routes, TimeProvider time)
+    {
+        _routes = routes;
+        _intakes = options.Sources.ToDictionary(s => s.Key, s => new WebhookIntake(s.Key, s.Value, time), StringComparer.OrdinalIgnoreCase);
+    }
+
+    /// <summary>The names.</summary>
+    public IReadOnlyCollection<string> Names => _intakes.Keys;
+
+    /// <summary>Finds a source, or <see langword="null"/>.</summary>
+    public WebhookIntake? Find(string name) => _intakes.GetValueOrDefault(name);
+
+    /// <summary>Makes of what a delivery is what the inbox stores.</summary>
+    /// <param name="intake">The source.</param>
+    /// <param name="verdict">What the delivery is; not refused.</param>
+    /// <param name="body">Its body, kept as it is.</param>
+    /// <param name="now">When it came.</param>
+    public InboxArrival ArrivalOf(WebhookIntake intake, WebhookVerdict verdict, byte[] body, DateTimeOffset now) =>
+        verdict switch
+        {
+            WebhookVerdict.Event e => new InboxArrival
+            {
+                Source = intake.Source,
+                State = _routes.Has(intake.Source, e.Type) ? InboxState.Received : InboxState.Ignored,
+                EventId = e.EventId,
+                Type = e.Type,
+                DedupeKey = e.DedupeKey,
+                OrderKey = e.OrderKey,
+                BodyHash = e.BodyHash.ToArray(),
+                ContentHash = e.CanonicalHash.ToArray(),
+                IsBodyUnique = intake.IsBodyUnique,
+                Body = body,
+                ReceivedAt = now,
+            },
+            WebhookVerdict.Quarantined q => new InboxArrival
+            {
+                Source = intake.Source,
+                State = InboxState.Quarantined,
+                BodyHash = q.BodyHash.ToArray(),
+                ContentHash = q.BodyHash.ToArray(),
+                IsBodyUnique = true,
+                Body = body,
+                ReceivedAt = now,
+                Reason = q.Reason,
+            },
+            _ => throw new ArgumentOutOfRangeException(nameof(verdict), verdict, "A refused delivery does not arrive."),
+        };
+}

@@ -1,0 +1,299 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Scheduler.Hosting;
+using Scheduler.Inbox;
+using Scheduler.Leases;
+using Scheduler.Locking;
+using Scheduler.Locking.InMemory;
+using Scheduler.Runs;
+using Scheduler.Sqlite.State;
+using Scheduler.Testing;
+using Scheduler.Time;
+using Scheduler.Webhooks.Processing;
+
+namespace Scheduler.Tests.Webhooks;
+
+/// <summary>Replicas that process the events of one inbox.</summary>
+public sealed class EventProcessorTests : IAsyncDisposable
+{
+    private const string Source = "payments";
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("scheduler-events-");
+    private readonly InMemoryLeaseServer _server = new();
+    private readonly LogCapture _log = new();
+    private readonly ConcurrentQueue<string> _handled = new();
+    private readonly ConcurrentQueue<Process> _processes = new();
+    private Func<WebhookEvent, CancellationToken, ValueTask<WebhookResult>> _handler = static (_, _) => new(WebhookResult.Done);
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var process in _processes)
+        {
+            await process.DisposeAsync();
+        }
+        _log.Dispose();
+        _folder.Delete(recursive: true);
+    }
+
+    [Fact]
+    public async Task Events_of_an_order_are_handled_one_after_another_in_their_order_and_other_orders_beside_them()
+    {
+        var running = new ConcurrentDictionary<string, bool>();
+        var overlaps = 0;
+        _handler = async (e, _) =>
+        {
+            if (!running.TryAdd(e.Stored.OrderKey!, true))
+            {
+                Interlocked.Increment(ref overlaps);
+            }
+            await Task.Yield();
+            running.TryRemove(new(e.Stored.OrderKey!, true));
+            return WebhookResult.Done;
+        };
+        var (one, _) = (await StartAsync(), await StartAsync());
+        for (var i = 0; i < 10; i++)
+        {
+            await one.AddAsync([.. Enumerable.Range(0, 5).Select(order => Arrival($"{order}", $"t{i}"))]);
+        }
+        await Eventually.Holds(() => _handled.Count == 50);
+        Assert.Equal(0, overlaps);
+        foreach (var order in Enumerable.Range(0, 5))
+        {
+            Assert.Equal(
+                Enumerable.Range(0, 10).Select(i => $"t{i}:{order}"),
+                _handled.Where(h => h.EndsWith($":{order}", StringComparison.Ordinal))
+            );
+        }
+    }
+
+    [Fact]
+    public async Task A_failing_event_is_tried_again_then_dead_and_holds_back_its_order_alone()
+    {
+        var tries = 0;
+        _handler = (e, _) =>
+            e.Stored is { OrderKey: "1", Type: "a" }
+                ? throw new InvalidOperationException($"broken {Interlocked.Increment(ref tries)}")
+                : new(WebhookResult.Done);
+        var one = await StartAsync();
+        var ids = await one.AddAsync([Arrival("1", "a"), Arrival("1", "b"), Arrival("2", "a")]);
+        await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Dead);
+        Assert.Equal(3, tries);
+        var dead = await one.FindAsync(ids[0]);
+        Assert.Equal(("InvalidOperationException: broken 3", 3), (dead.Error, dead.Counted));
+        Assert.Equal((2, 1), (_log.Count(5001), _log.Count(5002)));
+        Assert.Equal(InboxState.Done, (await one.FindAsync(ids[2])).State);
+        Assert.Equal((InboxState.Received, 0), ((await one.FindAsync(ids[1])).State, (await one.FindAsync(ids[1])).Attempts));
+
+        // Where the order goes on, the one behind it is handled.
+        _ = await StartAsync(OnDead.Continue);
+        await Eventually.Holds(async () => (await one.FindAsync(ids[1])).State == InboxState.Done);
+    }
+
+    [Fact]
+    public async Task A_body_that_its_handler_cannot_read_is_dead_at_once()
+    {
+        var one = await StartAsync();
+        var ids = await one.AddAsync([Arrival("1", "a") with { Body = Encoding.UTF8.GetBytes("[1]") }]);
+        await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Dead);
+        Assert.Equal(1, (await one.FindAsync(ids[0])).Counted);
+    }
+
+    [Fact]
+    public async Task An_event_that_is_not_ready_comes_again_and_counts_nothing()
+    {
+        var tries = 0;
+        _handler = (_, _) =>
+            new(Interlocked.Increment(ref tries) < 5 ? WebhookResult.NotYet(TimeSpan.FromMilliseconds(100)) : WebhookResult.Done);
+        var one = await StartAsync();
+        var ids = await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Done);
+        Assert.Equal((5, 1), ((await one.FindAsync(ids[0])).Attempts, (await one.FindAsync(ids[0])).Counted));
+    }
+
+    [Fact]
+    public async Task What_a_dead_replica_had_is_taken_up_by_another_one()
+    {
+        var one = await StartAsync();
+        await one.StopAsync();
+        var ids = await one.AddAsync([Arrival("1", "a")]);
+        var claim = await one.State.CallAsync(
+            (s, t) => s.Inbox.ClaimAsync(new("dead", [Source], 10, TimeSpan.FromSeconds(2), []), t),
+            CancellationToken.None
+        );
+        Assert.Single(claim);
+        var two = await StartAsync();
+        await Eventually.Holds(async () => (await two.FindAsync(ids[0])).State == InboxState.Done);
+        Assert.Equal(2, (await two.FindAsync(ids[0])).Attempts);
+    }
+
+    [Fact]
+    public async Task A_handler_that_outlasts_the_time_of_its_claim_keeps_its_event()
+    {
+        var leave = new TaskCompletionSource();
+        _handler = async (_, token) =>
+        {
+            await leave.Task.WaitAsync(token);
+            return WebhookResult.Done;
+        };
+        var (one, _) = (await StartAsync(), await StartAsync());
+        var ids = await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(() => _handled.Count == 1);
+        var since = TimeProvider.System.GetTimestamp();
+        await Eventually.Holds(() => TimeProvider.System.GetElapsedTime(since) > TimeSpan.FromSeconds(4));
+        leave.SetResult();
+        await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Done);
+        Assert.Equal(1, (await one.FindAsync(ids[0])).Attempts);
+        Assert.Single(_handled);
+    }
+
+    [Fact]
+    public async Task A_stop_puts_back_what_does_not_end_in_time()
+    {
+        _handler = async (_, token) =>
+        {
+            await Eventually.Cancelled(token);
+            throw new OperationCanceledException(token);
+        };
+        var one = await StartAsync();
+        var ids = await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(() => _handled.Count == 1);
+        await one.StopAsync();
+        var back = await one.FindAsync(ids[0]);
+        Assert.Equal((InboxState.Received, 1, 0), (back.State, back.Attempts, back.Counted));
+        _handler = static (_, _) => new(WebhookResult.Done);
+        var two = await StartAsync();
+        await Eventually.Holds(async () => (await two.FindAsync(ids[0])).State == InboxState.Done);
+    }
+
+    private static InboxArrival Arrival(string order, string type)
+    {
+        var hash = SHA256.HashData(Encoding.UTF8.GetBytes($"{type}:{order}"));
+        return new InboxArrival
+        {
+            Source = Source,
+            Type = type,
+            DedupeKey = $"{type}:{order}",
+            OrderKey = order,
+            BodyHash = hash,
+            ContentHash = hash,
+            Body = Encoding.UTF8.GetBytes("{}"),
+            ReceivedAt = TimeProvider.System.GetUtcNow(),
+        };
+    }
+
+    private async Task<Process> StartAsync(OnDead onDead = OnDead.Hold)
+    {
+        var process = await Process.StartAsync(this, onDead);
+        _processes.Enqueue(process);
+        return process;
+    }
+
+    /// <summary>What the bodies read as.</summary>
+    private sealed record Payload;
+
+    private sealed class Process : IAsyncDisposable
+    {
+        private readonly LockProvider _locks;
+        private readonly WebhookService _service;
+        private readonly EventProcessor _processor;
+        private readonly ServiceProvider _services;
+        private int _stopped;
+
+        private Process(StateGuard state, LockProvider locks, WebhookService service, EventProcessor processor, ServiceProvider services) =>
+            (State, _locks, _service, _processor, _services) = (state, locks, service, processor, services);
+
+        public StateGuard State { get; }
+
+        public static async Task<Process> StartAsync(EventProcessorTests test, OnDead onDead)
+        {
+            var replica = ReplicaIdentity.Create("test");
+            var time = BootTimeProvider.Instance;
+            var leases = new LeaseOptions { LeaseDuration = TimeSpan.FromSeconds(2) };
+            var context = new BackendContext("test", replica, leases, time, NullLoggerFactory.Instance);
+            var state = new StateGuard(
+                new SqliteState(context, $"Data Source={Path.Combine(test._folder.FullName, "state.db")}"),
+                TimeSpan.FromSeconds(5),
+                TimeSpan.FromSeconds(1),
+                time,
+                NullLogger.Instance
+            );
+            await state.OpenAsync(CancellationToken.None);
+            var locks = new LockProvider(new InMemoryLeaseStore(test._server, "test"), leases, replica, time);
+            await locks.StartAsync(CancellationToken.None);
+            var services = new ServiceCollection().AddSingleton(test).AddLogging(l => l.AddProvider(test._log)).BuildServiceProvider();
+            var read = WebhookRoutes.To<Handler, Payload>();
+            var processor = new EventProcessor(
+                state,
+                locks,
+                new WebhookRoutes(
+                    Enumerable.Range(0, 10).Select(i => $"t{i}").Concat(["a", "b"]).Select(t => new WebhookRoute(Source, t, read))
+                ),
+                [
+                    new ProcessingRule(
+                        Source,
+                        new RetryRule
+                        {
+                            MaxAttempts = 3,
+                            Delay = TimeSpan.FromMilliseconds(50),
+                            Backoff = RetryBackoff.Exponential,
+                        },
+                        onDead
+                    ),
+                ],
+                new ProcessingTimes(
+                    4,
+                    TimeSpan.FromSeconds(2),
+                    TimeSpan.FromMilliseconds(50),
+                    TimeSpan.FromSeconds(1),
+                    TimeSpan.FromSeconds(30)
+                ),
+                replica,
+                services.GetRequiredService<IServiceScopeFactory>(),
+                time,
+                services.GetRequiredService<ILogger<EventProcessor>>()
+            );
+            var service = new WebhookService(processor, TimeSpan.FromMilliseconds(100), time);
+            await service.StartAsync(CancellationToken.None);
+            return new Process(state, locks, service, processor, services);
+        }
+
+        public async Task<IReadOnlyList<string>> AddAsync(IReadOnlyList<InboxArrival> arrivals)
+        {
+            var answers = await State.CallAsync((s, t) => s.Inbox.AddAsync(arrivals, t), CancellationToken.None);
+            _processor.Wake();
+            return [.. answers.Select(a => a.Id)];
+        }
+
+        public async Task<InboxEvent> FindAsync(string id) =>
+            (await State.CallAsync((s, t) => s.Inbox.FindAsync(id, t), CancellationToken.None))!;
+
+        public async Task StopAsync()
+        {
+            if (Interlocked.Exchange(ref _stopped, 1) == 0)
+            {
+                await _service.StopAsync(CancellationToken.None);
+            }
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await StopAsync();
+            _service.Dispose();
+            await _locks.DisposeAsync();
+            await State.DisposeAsync();
+            await _services.DisposeAsync();
+        }
+    }
+
+    private sealed class Handler(EventProcessorTests test) : IWebhookHandler<Payload>
+    {
+        public ValueTask<WebhookResult> HandleAsync(Payload payload, WebhookEvent received, CancellationToken cancellationToken)
+        {
+            test._handled.Enqueue(received.Stored.DedupeKey!);
+            return test._handler(received, cancellationToken);
+        }
+    }
+}
