@@ -33,11 +33,17 @@ internal sealed class ScheduleBounds
     public IReadOnlyList<(ScheduleKey Definition, DateTimeOffset? Until)> Observe(IReadOnlyList<ScheduleRecord> contested)
     {
         var newest = contested.GroupBy(r => (r.Job, r.Trigger)).ToDictionary(g => g.Key, g => g.Last());
+        // What State has not seen yet is not among them, though the set that it belongs to may be: it is no older than any.
+        var seen = contested.Select(r => new ScheduleKey(r.Job, r.Trigger, r.Fingerprint)).ToHashSet();
         var changed = new List<(ScheduleKey, DateTimeOffset?)>();
         foreach (var ((job, trigger), bound) in _bounds)
         {
             DateTimeOffset? until =
-                newest.TryGetValue((job, trigger), out var rival) && rival.Fingerprint != bound.Fingerprint ? rival.Since : null;
+                newest.TryGetValue((job, trigger), out var rival)
+                && rival.Fingerprint != bound.Fingerprint
+                && seen.Contains(new ScheduleKey(job, trigger, bound.Fingerprint))
+                    ? rival.Since
+                    : null;
             if (until == bound.Until)
             {
                 continue;

@@ -125,6 +125,21 @@ public sealed class VersionTests
         Assert.Contains(problems, p => p.StartsWith("Scheduler:Jobs:d:FormerNames: 'd' is there twice, or is", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void A_definition_that_state_has_not_seen_yet_is_not_taken_for_a_former_one()
+    {
+        var bounds = new Scheduler.Jobs.Versions.ScheduleBounds();
+        var mine = new ScheduleKey(Job, "t", "mine");
+        bounds.Expect([mine]);
+        var other = new ScheduleRecord(Job, "t", "other", DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch);
+        var seen = other with { Fingerprint = mine.Fingerprint };
+
+        Assert.Empty(bounds.Observe([other]));
+        Assert.Empty(bounds.Observe([other, seen]));
+        Assert.Equal([(mine, (DateTimeOffset?)other.Since)], bounds.Observe([seen, other]));
+        Assert.Equal([(mine, (DateTimeOffset?)null)], bounds.Observe([]));
+    }
+
     private static IEnumerable<DateTimeOffset> Seconds(DateTimeOffset from, DateTimeOffset to)
     {
         for (var time = from; time <= to; time = time.AddSeconds(1))
