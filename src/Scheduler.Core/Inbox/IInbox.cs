@@ -31,6 +31,15 @@ public interface IInbox
     /// <returns>Whether each was the newest attempt of its event, in the same order; of another one nothing is written.</returns>
     ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken);
 
+    /// <summary>Lets a failed or dead event be tried again, with all its attempts before it; its effects are not applied twice.</summary>
+    ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken);
+
+    /// <summary>Ends a conflict.</summary>
+    /// <param name="id">The event that contradicts another one.</param>
+    /// <param name="accept">Whether it is processed as an event of its own; else it is ignored, and the first stands alone.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken);
+
     /// <summary>Shows an event, or <see langword="null"/>.</summary>
     ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken);
 

@@ -56,6 +56,11 @@ public sealed record InboxEvent
     public int BodyBytes { get; init; }
 }
 
+/// <summary>What became of a person's decision.</summary>
+/// <param name="Event">The event as it is now; <see langword="null"/> when there is none.</param>
+/// <param name="IsChanged">Whether it was in a state in which that can be decided.</param>
+public readonly record struct InboxChange(InboxEvent? Event, bool IsChanged);
+
 /// <summary>An event that this replica has taken, with its body.</summary>
 /// <param name="Event">The event; <see cref="InboxEvent.Attempts"/> is the number of this attempt.</param>
 /// <param name="Body">The body as it came.</param>

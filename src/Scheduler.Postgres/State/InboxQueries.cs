@@ -18,6 +18,9 @@ internal sealed class InboxQueries
     private readonly string _addConflict;
     private readonly string _claim;
     private readonly string _finish;
+    private readonly string _replay;
+    private readonly string _accept;
+    private readonly string _keepFirst;
     private readonly string _find;
     private readonly string _list;
 
@@ -55,6 +58,19 @@ internal sealed class InboxQueries
             FROM unnest($2, $3, $4, $5, $6, $7) AS q (id, attempt, state, error, uncounted, after_ms)
             WHERE i.id = q.id AND i.group_name || '' = $1 AND i.attempts = q.attempt AND i.state = 'processing'
             RETURNING i.id
+            """;
+        var change = $"WHERE i.id = $2 AND i.group_name || '' = $1 AND i.state";
+        _replay = $"""
+            UPDATE {schema}.inbox AS i SET state = 'received', due_at = clock_timestamp(), counted = 0
+            {change} IN ('failed', 'dead') RETURNING i.id
+            """;
+        // As an event of its own it has effects of its own.
+        _accept = $"""
+            UPDATE {schema}.inbox AS i SET state = 'received', due_at = clock_timestamp(), dedupe_key = i.dedupe_key || '~' || i.id
+            {change} = 'conflict' RETURNING i.id
+            """;
+        _keepFirst = $"""
+            UPDATE {schema}.inbox AS i SET state = 'ignored', finished_at = clock_timestamp() {change} = 'conflict' RETURNING i.id
             """;
         _find = $"SELECT {Columns} FROM {schema}.inbox i WHERE i.id = $2 AND i.group_name || '' = $1";
         _list = $"""
@@ -138,6 +154,11 @@ internal sealed class InboxQueries
             .Numbers([.. rows.Select(r => r.End.Counts ? 0 : 1)])
             .Numbers([.. rows.Select(r => (long)r.End.After.TotalMilliseconds)]);
     }
+
+    public void Replay(NpgsqlBatch batch, string group, Guid id) => batch.Add(_replay).Text(group).Id(id);
+
+    public void Resolve(NpgsqlBatch batch, string group, Guid id, bool accept) =>
+        batch.Add(accept ? _accept : _keepFirst).Text(group).Id(id);
 
     public void Find(NpgsqlBatch batch, string group, Guid id) => batch.Add(_find).Text(group).Id(id);
 

@@ -1,3 +1,4 @@
+using Npgsql;
 using Scheduler.Inbox;
 using Scheduler.Runs;
 
@@ -79,6 +80,12 @@ internal sealed class PostgresInbox(StateDatabase database, string group) : IInb
         return [.. ends.Select(end => Guid.TryParse(end.Id, out var id) && written.Contains(id))];
     }
 
+    public ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken) =>
+        ChangeAsync(id, (batch, key) => _queries.Replay(batch, group, key), cancellationToken);
+
+    public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
+        ChangeAsync(id, (batch, key) => _queries.Resolve(batch, group, key, accept), cancellationToken);
+
     public async ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) =>
         Guid.TryParse(id, out var key)
             ? await database.CallAsync(
@@ -110,6 +117,18 @@ internal sealed class PostgresInbox(StateDatabase database, string group) : IInb
             },
             cancellationToken
         );
+    }
+
+    private async ValueTask<InboxChange> ChangeAsync(string id, Action<NpgsqlBatch, Guid> change, CancellationToken cancellationToken)
+    {
+        var changed =
+            Guid.TryParse(id, out var key)
+            && await database.CallDurablyAsync(
+                batch => change(batch, key),
+                static async reader => await reader.ReadAsync(),
+                cancellationToken
+            );
+        return new InboxChange(await FindAsync(id, cancellationToken), changed);
     }
 
     /// <summary>What those are that met a row: by what is committed now, which is read only after the insert waited for it.</summary>

@@ -1,4 +1,5 @@
 using Dapper;
+using Microsoft.Data.Sqlite;
 using Scheduler.Inbox;
 
 namespace Scheduler.Sqlite.State;
@@ -31,6 +32,21 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
         UPDATE inbox SET state = @state, due_at = @dueAt, finished_at = @finishedAt, error = iif(@state = 'processing', error, @error),
           counted = counted - iif(@counts, 0, 1)
         WHERE group_name = @group AND id = @id AND attempts = @attempt AND state = 'processing'
+        """;
+
+    private const string Replay = """
+        UPDATE inbox SET state = 'received', due_at = @now, counted = 0
+        WHERE group_name = @group AND id = @id AND state IN ('failed', 'dead')
+        """;
+
+    // As an event of its own it has effects of its own.
+    private const string Accept = """
+        UPDATE inbox SET state = 'received', due_at = @now, dedupe_key = dedupe_key || '~' || id
+        WHERE group_name = @group AND id = @id AND state = 'conflict'
+        """;
+
+    private const string KeepFirst = """
+        UPDATE inbox SET state = 'ignored', finished_at = @now WHERE group_name = @group AND id = @id AND state = 'conflict'
         """;
 
     public ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(IReadOnlyList<InboxArrival> arrivals, CancellationToken cancellationToken)
@@ -94,14 +110,13 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
         );
     }
 
+    public ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken) => ChangeAsync(Replay, id, cancellationToken);
+
+    public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
+        ChangeAsync(accept ? Accept : KeepFirst, id, cancellationToken);
+
     public ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) =>
-        database.ReadAsync(
-            connection =>
-                connection
-                    .QuerySingleOrDefault<Row?>($"SELECT {Columns} FROM inbox WHERE group_name = @group AND id = @id", new { group, id })
-                    ?.ToRecord(),
-            cancellationToken
-        );
+        database.ReadAsync(connection => Find(connection, id), cancellationToken);
 
     public ValueTask<IReadOnlyList<InboxEvent>> ListAsync(
         string? source,
@@ -137,6 +152,29 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
             cancellationToken
         );
     }
+
+    private ValueTask<InboxChange> ChangeAsync(string sql, string id, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            connection =>
+            {
+                var changed = connection.Execute(
+                    sql,
+                    new
+                    {
+                        group,
+                        id,
+                        now = Times.Of(time.GetUtcNow()),
+                    }
+                );
+                return new InboxChange(Find(connection, id), changed > 0);
+            },
+            cancellationToken
+        );
+
+    private InboxEvent? Find(SqliteConnection connection, string id) =>
+        connection
+            .QuerySingleOrDefault<Row?>($"SELECT {Columns} FROM inbox WHERE group_name = @group AND id = @id", new { group, id })
+            ?.ToRecord();
 
     private object Values(InboxEnd end, DateTimeOffset now) =>
         new

@@ -47,6 +47,9 @@ internal static partial class Log
     [LoggerMessage(4024, LogLevel.Information, "Webhooks: {Url}/webhooks/{Sources}")]
     public static partial void Ingress(ILogger logger, string url, string sources);
 
+    [LoggerMessage(4025, LogLevel.Information, "Event {EventId} of webhook source {Source} was {Change} on request from {Client}")]
+    public static partial void EventChanged(ILogger logger, string eventId, string source, string change, string? client);
+
     [LoggerMessage(4008, LogLevel.Information, "Replica {ReplicaName} has stopped")]
     public static partial void Stopped(ILogger logger, string replicaName);
 }

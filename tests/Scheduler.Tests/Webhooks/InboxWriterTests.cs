@@ -185,6 +185,11 @@ public sealed class InboxWriterTests : IAsyncDisposable
         public ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
+        public ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
         public ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
 
         public ValueTask<IReadOnlyList<InboxEvent>> ListAsync(

@@ -231,6 +231,8 @@ public sealed class BadInputTests
             {
                 (typeof(LocksOptions), "Locks"),
                 (typeof(StateOptions), "State"),
+                (typeof(WebhooksOptions), "Webhooks"),
+                (typeof(IngressOptions), "Ingress"),
                 (typeof(OperationsOptions), "Operations"),
             }
         )
@@ -238,6 +240,31 @@ public sealed class BadInputTests
             var known = file.GetSection($"Scheduler:{section}").GetChildren().Select(c => c.Key);
             Assert.Equal(type.GetProperties().Select(p => p.Name).Order(StringComparer.Ordinal), known.Order(StringComparer.Ordinal));
         }
+    }
+
+    [Fact]
+    public void Wrong_settings_of_webhooks_are_named_all_together_without_their_secrets()
+    {
+        const string Source = "Scheduler:Webhooks:Sources:payments";
+        var errors = Assert
+            .Throws<SettingsException>(() =>
+                Read(
+                    ("Scheduler:State:Backend", "none"),
+                    ("Scheduler:Webhooks:Degree", "501"),
+                    ("Scheduler:Ingress:Urls", "http://127.0.0.1:9090"),
+                    ($"{Source}:Scheme", "stripe"),
+                    ("Scheduler:Webhooks:Sources:others:Scheme", "github"),
+                    ("Scheduler:Webhooks:Sources:others:Secrets:0", "short-s"),
+                    ("Scheduler:Webhooks:Sources:others:MaxBodyBytes", "5")
+                )
+            )
+            .Errors;
+        Assert.Contains(errors, e => e.StartsWith($"{Source} has no secret", StringComparison.Ordinal));
+        Assert.Contains(errors, e => e.Contains("State:Backend is 'none'; events are kept in State", StringComparison.Ordinal));
+        Assert.Contains(errors, e => e.StartsWith("Scheduler:Webhooks:Degree is 501; allowed is 1 to 500", StringComparison.Ordinal));
+        Assert.Contains(errors, e => e.Contains("with port 9090 of Operations", StringComparison.Ordinal));
+        Assert.Contains(errors, e => e.Contains("others:MaxBodyBytes is 5", StringComparison.Ordinal));
+        Assert.DoesNotContain(errors, e => e.Contains("short-s", StringComparison.Ordinal));
     }
 
     private static Settings Read(params (string Key, string Value)[] values)

@@ -59,6 +59,32 @@ public sealed class WebhookHttpTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_person_decides_about_what_waits_for_one()
+    {
+        await using var app = await StartAsync(("Scheduler:Webhooks:Sources:payments:MaxAttempts", "1"));
+        // Nothing to give back, so it is dead after its only attempt, and holds back the payment behind it.
+        const string Refund = """{"type":"payment.refunded","orderId":"1","paymentId":"pay_0","refundedAt":"2026-01-31T13:00:00Z"}""";
+        var dead = (await DeliverAsync(app, Refund)).Json.GetProperty("id").GetString()!;
+        await StateAsync(app, dead, "dead");
+        var paid = (await DeliverAsync(app, Paid("1", 5))).Json.GetProperty("id").GetString()!;
+        var replayed = await app.PostAsync($"/api/inbox/{dead}/replay");
+        Assert.Equal((200, "received"), (replayed.Status, replayed.Json.GetProperty("state").GetString()));
+        await StateAsync(app, dead, "dead");
+        Assert.Equal(409, (await app.PostAsync($"/api/inbox/{paid}/replay")).Status);
+        Assert.Equal(409, (await app.PostAsync($"/api/inbox/{dead}/resolve?decision=accept")).Status);
+        Assert.Equal(400, (await app.PostAsync($"/api/inbox/{dead}/resolve?decision=both")).Status);
+        Assert.Equal(404, (await app.PostAsync("/api/inbox/none/replay")).Status);
+
+        await DoneAsync(app, (await DeliverAsync(app, Paid("2", 5))).Json.GetProperty("id").GetString()!);
+        await DeliverAsync(app, Paid("2", 6).Replace("pay_2", "pay_2b", StringComparison.Ordinal));
+        var conflict = (await app.GetAsync("/api/inbox?state=conflict")).Items.Single().GetProperty("id").GetString()!;
+        Assert.Equal(200, (await app.PostAsync($"/api/inbox/{conflict}/resolve?decision=accept")).Status);
+        await DoneAsync(app, conflict);
+        Assert.Equal(2, await QueryAsync<long>("SELECT count(*) FROM payments WHERE order_id = '2'"));
+        Assert.True(app.Log.Has("was resolved (accept) on request from"));
+    }
+
+    [Fact]
     public async Task What_is_no_event_of_ours_is_kept_and_answered_with_2xx()
     {
         await using var app = await StartAsync();
@@ -150,6 +176,12 @@ public sealed class WebhookHttpTests : IAsyncDisposable
         change?.Invoke(request);
         return await app.SendAsync(request);
     }
+
+    private static Task StateAsync(WorkerApp app, string id, string state) =>
+        Eventually.Holds(
+            async () => (await app.GetAsync($"/api/inbox/{id}")).Json.GetProperty("state").GetString() == state,
+            what: $"event {id} is {state}"
+        );
 
     private static async Task DoneAsync(WorkerApp app, string id)
     {
