@@ -110,7 +110,7 @@ public sealed class InboxWriter : IAsyncDisposable
             var answers = await _state.CallAsync((s, token) => s.Inbox.AddAsync(arrivals, token), _stop.Token);
             for (var i = 0; i < answers.Count; i++)
             {
-                group[i].SetResult(new InboxReceipt(answers[i], null));
+                group[i].TrySetResult(new InboxReceipt(answers[i], null));
             }
             if (answers.Any(a => a is { Outcome: InboxOutcome.Stored, State: InboxState.Received }))
             {
@@ -131,7 +131,7 @@ public sealed class InboxWriter : IAsyncDisposable
         {
             foreach (var one in group)
             {
-                one.SetResult(Refused(problem is StateUnavailableException ? problem.Message : Verdict.Describe(problem)));
+                one.TrySetResult(Refused(problem is StateUnavailableException ? problem.Message : Verdict.Describe(problem)));
             }
         }
     }

@@ -32,9 +32,6 @@ internal sealed class EventProcessor(
     private readonly string[] _goOn = [.. rules.Where(r => r.OnDead == OnDead.Continue).Select(r => r.Source)];
     private TaskCompletionSource _wake = NewSignal();
 
-    /// <summary>How many handlers run.</summary>
-    public int Running => _running.Count;
-
     /// <summary>There may be something to do; returns at once and never throws.</summary>
     public void Wake() => Volatile.Read(ref _wake).TrySetResult();
 
@@ -44,7 +41,8 @@ internal sealed class EventProcessor(
     public async Task RunAsync(CancellationToken stopping, CancellationToken ended)
     {
         using var free = new SemaphoreSlim(times.Degree, times.Degree);
-        var keeping = KeepAsync(ended);
+        using var done = new CancellationTokenSource();
+        var keeping = KeepAsync(done.Token);
         while (!stopping.IsCancellationRequested)
         {
             await Volatile
@@ -59,7 +57,8 @@ internal sealed class EventProcessor(
         {
             await free.WaitAsync(CancellationToken.None);
         }
-        await keeping.WaitAsync(TimeSpan.Zero, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await done.CancelAsync();
+        await keeping;
     }
 
     /// <summary>Takes what is due, as far as there is room.</summary>
@@ -194,11 +193,11 @@ internal sealed class EventProcessor(
     }
 
     /// <summary>Keeps the events of the handlers that run, until all have ended.</summary>
-    private async Task KeepAsync(CancellationToken ended)
+    private async Task KeepAsync(CancellationToken done)
     {
-        while (!ended.IsCancellationRequested || !_running.IsEmpty)
+        while (!done.IsCancellationRequested)
         {
-            await Task.Delay(times.Hold / 3, time, CancellationToken.None);
+            await Task.Delay(times.Hold / 3, time, done).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             InboxEnd[] kept = [.. _running.Values.Select(e => new InboxEnd(e.Id, e.Attempts, InboxState.Processing, times.Hold))];
             if (kept.Length == 0)
             {

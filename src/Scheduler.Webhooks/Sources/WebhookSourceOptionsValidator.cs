@@ -1,3 +1,4 @@
+using Scheduler.Runs;
 using Scheduler.Webhooks.Keys;
 using Scheduler.Webhooks.Verification;
 
@@ -15,6 +16,7 @@ public static class WebhookSourceOptionsValidator
     private const int MaxHeaderName = 100;
     private static readonly TimeSpan MinTolerance = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan MaxTolerance = TimeSpan.FromHours(1);
+    private static readonly TimeSpan MinRetryDelay = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Finds everything that is wrong with a source. Reads its secret files.</summary>
     /// <param name="name">The source's name.</param>
@@ -39,6 +41,15 @@ public static class WebhookSourceOptionsValidator
                 : Array.Empty<string>(),
             .. options.Tolerance < MinTolerance || options.Tolerance > MaxTolerance
                 ? [$"{place}:Tolerance is {options.Tolerance}; allowed is {MinTolerance} to {MaxTolerance}."]
+                : Array.Empty<string>(),
+            .. options.MaxAttempts is < 1 or > RetryRule.MostAttempts
+                ? [$"{place}:MaxAttempts is {options.MaxAttempts}; allowed is 1 to {RetryRule.MostAttempts}."]
+                : Array.Empty<string>(),
+            .. options.RetryMaxDelay < MinRetryDelay || options.RetryMaxDelay > RetryRule.LongestDelay
+                ? [$"{place}:RetryMaxDelay is {options.RetryMaxDelay}; allowed is {MinRetryDelay} to {RetryRule.LongestDelay}."]
+                : Array.Empty<string>(),
+            .. options.RetryDelay < MinRetryDelay || options.RetryDelay > options.RetryMaxDelay
+                ? [$"{place}:RetryDelay is {options.RetryDelay}; allowed is {MinRetryDelay} to RetryMaxDelay = {options.RetryMaxDelay}."]
                 : Array.Empty<string>(),
             .. scheme?.Name == Scheme.Hmac ? HmacProblems(options, place) : HmacOnly(options, place),
         ];

@@ -255,7 +255,10 @@ public sealed class BadInputTests
                     ($"{Source}:Scheme", "stripe"),
                     ("Scheduler:Webhooks:Sources:others:Scheme", "github"),
                     ("Scheduler:Webhooks:Sources:others:Secrets:0", "short-s"),
-                    ("Scheduler:Webhooks:Sources:others:MaxBodyBytes", "5")
+                    ("Scheduler:Webhooks:Sources:others:MaxBodyBytes", "5"),
+                    ("Scheduler:Webhooks:Sources:others:MaxAttempts", "0"),
+                    ("Scheduler:Webhooks:Sources:others:RetryDelay", "-00:00:01"),
+                    ("Scheduler:Webhooks:Sources:others:RetryMaxDelay", "8.00:00:00")
                 )
             )
             .Errors;
@@ -264,6 +267,10 @@ public sealed class BadInputTests
         Assert.Contains(errors, e => e.StartsWith("Scheduler:Webhooks:Degree is 501; allowed is 1 to 500", StringComparison.Ordinal));
         Assert.Contains(errors, e => e.Contains("with port 9090 of Operations", StringComparison.Ordinal));
         Assert.Contains(errors, e => e.Contains("others:MaxBodyBytes is 5", StringComparison.Ordinal));
+        foreach (var key in (string[])["MaxAttempts is 0", "RetryDelay is -00:00:01", "RetryMaxDelay is 8.00:00:00"])
+        {
+            Assert.Contains(errors, e => e.StartsWith($"Scheduler:Webhooks:Sources:others:{key}; allowed is", StringComparison.Ordinal));
+        }
         Assert.DoesNotContain(errors, e => e.Contains("short-s", StringComparison.Ordinal));
     }
 
