@@ -80,8 +80,10 @@ public static class SingleInstanceQuartzExtensions
         services.AddSingleton(p => new GroupContext(group ?? DefaultGroup, p.GetRequiredService<ReplicaIdentity>(), builder.Jobs));
         services.AddSingleton(p => new JobCatalog(builder.Jobs));
         services.AddSingleton(p => MakeState(p, builder, options));
-        if (builder.State is not null)
+        if (builder.State is { } state)
         {
+            // For jobs that look after the records, whose calls may take longer than one in a fire.
+            services.AddSingleton(p => state(p, Context(p, options)));
             services.AddSingleton(p => p.GetRequiredService<StateHolder>().Guard!);
         }
         services.AddSingleton(p => MakeLocks(p, store(p, Context(p, options)), group, options));
@@ -209,14 +211,20 @@ public static class SingleInstanceQuartzExtensions
 
     private static StateHolder MakeState(IServiceProvider services, SingleInstanceBuilder builder, SingleInstanceOptions options)
     {
-        if (builder.State is not { } factory)
+        if (builder.State is null)
         {
             return new StateHolder(null);
         }
         var context = Context(services, options);
         var logger = context.Loggers.CreateLogger<StateGuard>();
         return new StateHolder(
-            new StateGuard(factory(services, context), options.Leases.CallTimeout, options.Leases.ProbeInterval, context.Time, logger)
+            new StateGuard(
+                services.GetRequiredService<IState>(),
+                options.Leases.CallTimeout,
+                options.Leases.ProbeInterval,
+                context.Time,
+                logger
+            )
         );
     }
 
