@@ -5,10 +5,12 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Payments.Jobs.Importing;
 using Payments.Jobs.Maintenance;
+using Payments.Jobs.Reconciling;
 using Payments.Jobs.Reporting;
 using Payments.Jobs.Settling;
 using Payments.Jobs.Storage;
 using Payments.Jobs.Webhooks;
+using Scheduler.Runs;
 using Scheduler.Sqlite;
 using Scheduler.Webhooks.Processing;
 
@@ -47,6 +49,13 @@ public static class PaymentsServices
         ));
         services.AddSingleton(p => new PayoutSettler(p.GetRequiredService<PaymentsDatabase>(), Time(p), Logger<PayoutSettler>(p)));
         services.AddSingleton(p => new SalesExporter(p.GetRequiredService<PaymentsDatabase>(), options, Time(p), Logger<SalesExporter>(p)));
+        services.AddSingleton(p => new PaymentReconciler(
+            p.GetRequiredService<IState>(),
+            p.GetRequiredService<PaymentsDatabase>(),
+            options,
+            Time(p),
+            Logger<PaymentReconciler>(p)
+        ));
         services.AddSingleton(p => new PaymentsOverview(p.GetRequiredService<PaymentsDatabase>(), DatabasePath(options)));
         services.AddSingleton(p => new SampleInput(p.GetRequiredService<PaymentsDatabase>(), options, Time(p), Logger<SampleInput>(p)));
         return services;

@@ -22,10 +22,11 @@ public sealed class SalesExporter
     public const string Resource = "sales-reports";
 
     private const string DaysWithCounts = """
-        SELECT p.day AS Day, p.payments AS Payments, COALESCE(r.payments, -1) AS Reported
-        FROM (SELECT paid_day AS day, COUNT(*) AS payments FROM payments GROUP BY paid_day) p
-        LEFT JOIN reports r ON r.day = p.day
-        ORDER BY p.day
+        SELECT d.day AS Day, SUM(d.payments) AS Payments, COALESCE(r.payments, -1) AS Reported
+        FROM (SELECT paid_day AS day, COUNT(*) AS payments FROM payments GROUP BY paid_day
+          UNION ALL SELECT day, 0 FROM reports) d
+        LEFT JOIN reports r ON r.day = d.day
+        GROUP BY d.day ORDER BY d.day
         """;
 
     private const string SalesOfDay = """
@@ -94,7 +95,7 @@ public sealed class SalesExporter
         {
             await using var connection = await _database.OpenAsync(cancellationToken);
             var days = await connection.QueryAsync<DayCount>(new CommandDefinition(DaysWithCounts, cancellationToken: cancellationToken));
-            // Payments are only ever added, so their number tells whether a report is older than its day.
+            // Payments are added, which their number tells; and one that is given back takes the number of its day's report away.
             return days.Where(d => d.Payments != d.Reported || !File.Exists(PathOf(d.Day))).Select(d => d.Day).ToList();
         });
 
@@ -110,7 +111,7 @@ public sealed class SalesExporter
                 new CommandDefinition(SalesOfDay, new { Day = day }, transaction, cancellationToken: cancellationToken)
             )
         ).AsList();
-        await _folder.GuardAsync(() => ReplaceAsync(PathOf(day), Content(day, rows), cancellationToken));
+        await _folder.GuardAsync(() => ReportFile.ReplaceAsync(PathOf(day), Content(day, rows), cancellationToken));
         var note = new
         {
             Day = day,
@@ -137,18 +138,6 @@ public sealed class SalesExporter
             );
         }
         return Encoding.UTF8.GetBytes(text.ToString());
-    }
-
-    // In the same folder, so that the rename stays within one file system; synced first, so that a power cut leaves no empty report.
-    private static async ValueTask ReplaceAsync(string path, byte[] content, CancellationToken cancellationToken)
-    {
-        var temporary = Path.Combine(Path.GetDirectoryName(path)!, $".{Path.GetFileName(path)}.tmp");
-        await using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None))
-        {
-            await stream.WriteAsync(content, cancellationToken);
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(temporary, path, overwrite: true);
     }
 
     // Set by property, not by constructor: a result without rows does not know the types of its computed columns.

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS payments (
 CREATE INDEX IF NOT EXISTS payments_unsettled ON payments (merchant_id, currency) WHERE payout_id IS NULL;
 CREATE INDEX IF NOT EXISTS payments_payout ON payments (payout_id) WHERE payout_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS payments_day ON payments (paid_day);
+CREATE INDEX IF NOT EXISTS payments_order ON payments (order_id);
 
 -- The last line of defence: whatever the code does, a payment that is in a payout stays in that one.
 CREATE TRIGGER IF NOT EXISTS payments_settled_once BEFORE UPDATE OF payout_id ON payments
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS refunds (
   was_paid_out INTEGER NOT NULL,
   refunded_at  TEXT    NOT NULL
 );
+CREATE INDEX IF NOT EXISTS refunds_order ON refunds (order_id);
 
 CREATE TABLE IF NOT EXISTS quarantine (
   file     TEXT    NOT NULL,

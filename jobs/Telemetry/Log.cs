@@ -44,4 +44,17 @@ internal static partial class Log
 
     [LoggerMessage(5040, LogLevel.Information, "Put the sample file {File} into the inbox")]
     public static partial void SampleCopied(ILogger logger, string file);
+
+    [LoggerMessage(5050, LogLevel.Debug, "{Events} events of webhooks were compared with the payments: no difference")]
+    public static partial void NoDifferences(ILogger logger, int events);
+
+    [LoggerMessage(
+        5051,
+        LogLevel.Warning,
+        "{Events} events of webhooks were compared with the payments: {Differences}; they are listed in {Report}"
+    )]
+    public static partial void Differences(ILogger logger, int events, string differences, string report);
+
+    [LoggerMessage(5052, LogLevel.Warning, "Only the newest {Events} events of webhooks of the last {Window} were compared")]
+    public static partial void NotAllCompared(ILogger logger, int events, TimeSpan window);
 }

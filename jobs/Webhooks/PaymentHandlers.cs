@@ -12,6 +12,13 @@ internal sealed class PaymentSucceededHandler(PaymentsDatabase database) : IWebh
     private const string Insert = """
         INSERT INTO payments (payment_id, merchant_id, order_id, amount_minor, currency, paid_at, paid_day, source_file)
         VALUES (@PaymentId, @MerchantId, @OrderId, @AmountMinor, @Currency, @paidAt, @paidDay, @source)
+        ON CONFLICT (payment_id) DO NOTHING
+        """;
+
+    // The same payment may have come in a file, too.
+    private const string IsSame = """
+        SELECT EXISTS (SELECT 1 FROM payments WHERE payment_id = @PaymentId AND merchant_id = @MerchantId AND order_id = @OrderId
+          AND amount_minor = @AmountMinor AND currency = @Currency AND paid_at = @paidAt)
         """;
 
     public async ValueTask<WebhookResult> HandleAsync(PaymentSucceeded payload, WebhookEvent received, CancellationToken cancellationToken)
@@ -26,26 +33,33 @@ internal sealed class PaymentSucceededHandler(PaymentsDatabase database) : IWebh
                 received.EffectOf("payment"),
                 received.LockKey,
                 received.Token,
-                async (connection, transaction, _) =>
-                    await connection.ExecuteAsync(
-                        Insert,
-                        new
-                        {
-                            payload.PaymentId,
-                            payload.MerchantId,
-                            payload.OrderId,
-                            payload.AmountMinor,
-                            payload.Currency,
-                            paidAt = Instants.Text(payload.PaidAt),
-                            paidDay = Instants.Day(payload.PaidAt),
-                            source = $"webhook:{received.Stored.Source}",
-                        },
-                        transaction
-                    ),
+                (connection, transaction, _) => InsertAsync(connection, transaction, payload, received.Stored.Source),
                 cancellationToken
             )
         );
         return WebhookResult.Done;
+    }
+
+    private static async ValueTask InsertAsync(DbConnection connection, DbTransaction transaction, PaymentSucceeded payment, string source)
+    {
+        var values = new
+        {
+            payment.PaymentId,
+            payment.MerchantId,
+            payment.OrderId,
+            payment.AmountMinor,
+            payment.Currency,
+            paidAt = Instants.Text(payment.PaidAt),
+            paidDay = Instants.Day(payment.PaidAt),
+            source = PaymentSources.Webhook(source),
+        };
+        if (
+            await connection.ExecuteAsync(Insert, values, transaction) == 0
+            && !await connection.ExecuteScalarAsync<bool>(IsSame, values, transaction)
+        )
+        {
+            throw new InvalidOperationException("The payment's id is known already with other content; compare the two by hand.");
+        }
     }
 }
 
@@ -56,6 +70,12 @@ internal sealed class PaymentRefundedHandler(PaymentsDatabase database) : IWebho
         INSERT INTO refunds (payment_id, order_id, amount_minor, currency, was_paid_out, refunded_at)
         SELECT payment_id, order_id, amount_minor, currency, payout_id IS NOT NULL, @refundedAt FROM payments
         WHERE payment_id = @PaymentId AND order_id = @OrderId
+        """;
+
+    // So that the day's report is written anew.
+    private const string Outdate = """
+        UPDATE reports SET payments = -1
+        WHERE day = (SELECT paid_day FROM payments WHERE payment_id = @PaymentId AND payout_id IS NULL)
         """;
 
     private const string Take = "DELETE FROM payments WHERE payment_id = @PaymentId AND payout_id IS NULL";
@@ -87,6 +107,7 @@ internal sealed class PaymentRefundedHandler(PaymentsDatabase database) : IWebho
         {
             throw new InvalidOperationException($"There is no payment '{refund.PaymentId}' of order '{refund.OrderId}' to give back.");
         }
+        await connection.ExecuteAsync(Outdate, values, transaction);
         await connection.ExecuteAsync(Take, values, transaction);
     }
 }

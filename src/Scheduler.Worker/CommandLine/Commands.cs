@@ -19,7 +19,8 @@ internal static class Commands
 
         options of run
           --free-port     take a free port when the configured one is in use, and print it
-          --sample-data   put the sample payments file into the inbox, once in the life of the payments database
+          --sample-data   put the sample payments file into the inbox, once in the life of the payments database; and where no source
+                          of webhooks is configured, take 'payments' with a secret made once in data/dev-secret
 
         options
           --help          show this

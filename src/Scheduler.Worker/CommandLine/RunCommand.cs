@@ -17,7 +17,9 @@ internal static class RunCommand
     {
         try
         {
-            var settings = Settings.Read(Settings.Load(Directory.GetCurrentDirectory(), overrides));
+            var folder = Directory.GetCurrentDirectory();
+            var configuration = Settings.Load(folder, overrides);
+            var settings = Settings.Read(sampleData ? SampleSource.AddTo(configuration, folder) : configuration);
             using var host = Build(settings, freePort);
             if (sampleData)
             {

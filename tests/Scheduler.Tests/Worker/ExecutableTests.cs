@@ -98,6 +98,7 @@ public sealed class ExecutableTests : IDisposable
             ["Scheduler:Locks:ConnectionString"] = "Data Source=locks.db",
             ["Scheduler:State:ConnectionString"] = "Data Source=state.db",
             ["Scheduler:Operations:Urls"] = "http://127.0.0.1:0",
+            ["Scheduler:Ingress:Urls"] = "http://127.0.0.1:0",
             [$"Scheduler:Jobs:{Job}:Every"] = "00:00:01",
             ["Logs:Folder"] = "",
         };
