@@ -27,8 +27,14 @@ internal sealed class Window
     public DateTimeOffset Close() => HostClock.Now - TimeSpan.FromMilliseconds(500);
 
     /// <summary>What an interval, or the cron expression that means the same, has to bring between the begin and an end.</summary>
-    public ExpectedOccurrences Every(double seconds, string job, string trigger, DateTimeOffset until, bool mayOverlap = false) =>
-        ExpectedOccurrences.Every(job, trigger, TimeSpan.FromSeconds(seconds), From, until, mayOverlap);
+    public ExpectedOccurrences Every(
+        double seconds,
+        string job,
+        string trigger,
+        DateTimeOffset until,
+        bool mayOverlap = false,
+        double offset = 0
+    ) => ExpectedOccurrences.Every(job, trigger, TimeSpan.FromSeconds(seconds), From, until, mayOverlap, TimeSpan.FromSeconds(offset));
 
     private static DateTimeOffset Ceiling(DateTimeOffset time) =>
         new((time.UtcTicks + TimeSpan.TicksPerSecond - 1) / TimeSpan.TicksPerSecond * TimeSpan.TicksPerSecond, TimeSpan.Zero);

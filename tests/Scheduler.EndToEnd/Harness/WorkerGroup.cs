@@ -46,6 +46,9 @@ internal sealed class WorkerGroup
     /// <summary>The test's folder.</summary>
     public string Folder => Place.Folder;
 
+    /// <summary>The file that bodies write to.</summary>
+    public string BodiesPath => _bodies.Path;
+
     /// <summary>Everything that bodies have written so far.</summary>
     public IReadOnlyList<BodyRecord> Bodies => _bodies.Records;
 
@@ -190,7 +193,8 @@ internal sealed class WorkerGroup
                     open = expected.Sum(e => e.Due.Count(due => !final.Contains(new(e.Job, e.Trigger, due))));
                     return open == 0;
                 },
-                within
+                within,
+                every: TimeSpan.FromMilliseconds(50)
             );
         }
         catch (TimeoutException)

@@ -153,6 +153,13 @@ internal sealed class WorkerProcess : IAsyncDisposable
     public async Task<JsonElement> GetAsync(string path) =>
         await _http.GetFromJsonAsync<JsonElement>(new Uri(path, UriKind.Relative), TestContext.Current.CancellationToken);
 
+    /// <summary>Posts a JSON document to the operations address.</summary>
+    public async Task<(int Status, JsonElement Answer)> PostAsync(string path, object body)
+    {
+        using var answer = await _http.PostAsJsonAsync(new Uri(path, UriKind.Relative), body, TestContext.Current.CancellationToken);
+        return ((int)answer.StatusCode, await answer.Content.ReadFromJsonAsync<JsonElement>(TestContext.Current.CancellationToken));
+    }
+
     /// <summary>Gets an answer's text, whatever its status.</summary>
     public async Task<string> GetTextAsync(string path)
     {
@@ -181,10 +188,11 @@ internal sealed class WorkerProcess : IAsyncDisposable
     /// <summary>Ends the process at once, as a crash does.</summary>
     public void Kill9()
     {
+        var sent = HostClock.Boot;
         Signals.Send(_process, Signals.Kill);
         _process.WaitForExit();
         // Until it is gone it may have acted.
-        _faults.Add(new Fault(Name, FaultKind.Kill, HostClock.Boot));
+        _faults.Add(new Fault(Name, FaultKind.Kill, HostClock.Boot) { SentAt = sent });
     }
 
     /// <summary>Lets the process stand still.</summary>

@@ -15,18 +15,21 @@ public sealed record ExpectedOccurrences(string Job, string Trigger, IReadOnlyLi
     /// <param name="from">The first instant of the window.</param>
     /// <param name="until">The last instant of the window.</param>
     /// <param name="mayOverlap">Whether the body takes longer than the period.</param>
+    /// <param name="offset">How far the grid is shifted.</param>
     public static ExpectedOccurrences Every(
         string job,
         string trigger,
         TimeSpan period,
         DateTimeOffset from,
         DateTimeOffset until,
-        bool mayOverlap = false
+        bool mayOverlap = false,
+        TimeSpan offset = default
     )
     {
-        var first = ((from.UtcTicks - DateTimeOffset.UnixEpoch.UtcTicks) + period.Ticks - 1) / period.Ticks * period.Ticks;
+        var origin = DateTimeOffset.UnixEpoch + offset;
+        var first = ((from - origin).Ticks + period.Ticks - 1) / period.Ticks * period.Ticks;
         var due = new List<DateTimeOffset>();
-        for (var at = DateTimeOffset.UnixEpoch.AddTicks(first); at <= until; at += period)
+        for (var at = origin.AddTicks(first); at <= until; at += period)
         {
             due.Add(at);
         }
@@ -54,6 +57,9 @@ public enum FaultKind
 /// <param name="Until">When the process was thawed or gone; <see langword="null"/> after a kill.</param>
 public sealed record Fault(string Replica, FaultKind Kind, TimeSpan From, TimeSpan? Until = null)
 {
+    /// <summary>When a kill was sent; its process was gone at <see cref="From"/>.</summary>
+    public TimeSpan SentAt { get; init; } = From;
+
     /// <summary>Whether a replica id is one of this name.</summary>
     public bool Hits(string replicaId) =>
         replicaId.StartsWith(Replica, StringComparison.Ordinal) && (replicaId.Length == Replica.Length || replicaId[Replica.Length] == '-');
