@@ -40,6 +40,8 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
     /// <summary>How many occurrences the long measurement has at least.</summary>
     public static int Many(Plan plan) => plan.Quick ? 150 : 10_000;
 
+    private TimeSpan WarmUp => plan.Quick ? Settled : Acquainted;
+
     private TimeSpan Counted => TimeSpan.FromSeconds(plan.Quick ? 5 : 15);
 
     /// <summary>What a group costs whose jobs are not due.</summary>
@@ -76,7 +78,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
     public async Task<(IReadOnlyList<Reading> Cost, IReadOnlyList<Reading> Dead, IReadOnlyList<Reading> Slow)> BusyAsync()
     {
         await using var crowd = await StartAsync(Busy);
-        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + Settled);
+        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + WarmUp);
         var all = await CountAsync(crowd, Busy, begin, begin + Counted);
         IReadOnlyList<Reading> cost = [.. CallsOf(all), .. MembersReadings.SharesOf(all.Bodies, crowd.Replicas)];
 
@@ -100,7 +102,7 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
     public async Task<IReadOnlyList<Reading>> EvenAsync()
     {
         await using var crowd = await StartAsync(Even);
-        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + Settled);
+        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + WarmUp);
         // Each has an interval a little above a second.
         var end = begin + TimeSpan.FromSeconds(Math.Ceiling(Many(plan) / (Even.Jobs * 0.975)));
         var all = await CountAsync(crowd, Even, begin, end);
