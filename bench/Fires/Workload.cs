@@ -24,22 +24,22 @@ internal sealed record Workload(string Name, int Jobs, string? Cron, bool Blocks
             var (name, number) = (NameOf(i), i);
             quartz.AddJob<CountedJob>(job => job.WithIdentity(name).StoreDurably().RequestRecovery(Blocks).UsingJobData("blocks", Blocks));
             // Read when Quartz starts: a start time that has passed by then would be moved off the grid.
-            quartz.AddTrigger(
-                (_, trigger) =>
-                {
-                    trigger.WithIdentity(name, "bench").ForJob(name);
-                    if (Cron is not null)
-                    {
-                        trigger.WithSchedule(CronScheduleBuilder.Create(Cron).InTimeZone(TimeZoneInfo.Utc));
-                    }
-                    else
-                    {
-                        trigger
-                            .StartAt(NextAfter(number, TimeProvider.System.GetUtcNow() + FirstFireAfter))
-                            .WithSchedule(SimpleScheduleBuilder.Create().WithInterval(EveryOf(number)).RepeatForever());
-                    }
-                }
-            );
+            quartz.AddTrigger((_, trigger) => SetSchedule(trigger.WithIdentity(name, "bench").ForJob(name), number));
+        }
+    }
+
+    /// <summary>Sets when the trigger of a job is due.</summary>
+    public void SetSchedule(ITriggerConfigurator<IJob> trigger, int job)
+    {
+        if (Cron is not null)
+        {
+            trigger.WithSchedule(CronScheduleBuilder.Create(Cron).InTimeZone(TimeZoneInfo.Utc));
+        }
+        else
+        {
+            trigger
+                .StartAt(NextAfter(job, TimeProvider.System.GetUtcNow() + FirstFireAfter))
+                .WithSchedule(SimpleScheduleBuilder.Create().WithInterval(EveryOf(job)).RepeatForever());
         }
     }
 

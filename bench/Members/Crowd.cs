@@ -28,6 +28,7 @@ internal sealed class Crowd : IAsyncDisposable
     private const int StartedAtOnce = 4;
     private static readonly TimeSpan Spread = TimeSpan.FromMilliseconds(300);
     private readonly List<IHost> _hosts = [];
+    private readonly TaskCompletionSource _relief = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private Crowd() { }
 
@@ -75,8 +76,26 @@ internal sealed class Crowd : IAsyncDisposable
     public async Task<int> LivingAsync() =>
         (await Guard.CallAsync((s, t) => s.Members.ListAsync(TimeSpan.FromSeconds(6), t), CancellationToken.None)).Items.Count;
 
+    /// <summary>Takes all worker slots of some replicas until the end: they live and fire nothing.</summary>
+    public async Task OccupyAsync(int replicas)
+    {
+        // Of all clocks some.
+        foreach (var host in _hosts.Where((_, i) => i % (_hosts.Count / replicas) == 0).Take(replicas))
+        {
+            var scheduler = await host.Services.GetRequiredService<ISchedulerFactory>().GetScheduler();
+            var slots = (await scheduler.GetMetadata()).ThreadPoolSize;
+            for (var i = 0; i < slots; i++)
+            {
+                await scheduler.TriggerJob(new JobKey(nameof(OccupyingJob)));
+            }
+            var pipeline = host.Services.GetRequiredService<RunPipeline>();
+            await Eventually.Holds(() => pipeline.Running >= slots);
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
+        _relief.TrySetResult();
         await Parallel.ForEachAsync(
             _hosts,
             new ParallelOptions { MaxDegreeOfParallelism = StartedAtOnce },
@@ -95,12 +114,13 @@ internal sealed class Crowd : IAsyncDisposable
         var builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         builder.Logging.AddProvider(Log).SetMinimumLevel(LogLevel.Warning).AddFilter("Scheduler", LogLevel.Information);
         builder.Services.AddSingleton<TimeProvider>(time);
-        builder.Services.AddSingleton(new CrowdMember(number, Bodies));
+        builder.Services.AddSingleton(new CrowdMember(number, Bodies, _relief));
         builder.Services.AddQuartz(quartz =>
         {
             quartz.ConfigureScheduler(o => o.InstanceName = string.Create(CultureInfo.InvariantCulture, $"{place.Group}-{number}"));
             quartz.UseTimeProvider(time);
             quartz.UseSingleInstance(place.Group, group => Configure(group, place));
+            quartz.AddJob<OccupyingJob>(job => job.WithIdentity(nameof(OccupyingJob)).StoreDurably());
             jobs(quartz);
         });
         builder.Services.AddQuartzHostedService(o => o.WaitForJobsToComplete = true);

@@ -24,7 +24,8 @@ internal sealed class CrowdLog
 /// <summary>Which replica a body is on.</summary>
 /// <param name="Number">Its number.</param>
 /// <param name="Log">Where its bodies go.</param>
-internal sealed record CrowdMember(int Number, CrowdLog Log);
+/// <param name="Relief">Ends the bodies that only occupy its worker slots.</param>
+internal sealed record CrowdMember(int Number, CrowdLog Log, TaskCompletionSource Relief);
 
 /// <summary>Does nothing but say that it ran.</summary>
 [SingleInstance(CatchUp = CatchUp.All)]
@@ -36,4 +37,12 @@ internal sealed class CrowdJob(CrowdMember member) : IJob
         member.Log.Add(new CrowdBody(context.JobDetail.Key.Name, due, member.Number, TimeProvider.System.GetUtcNow() - due));
         return ValueTask.CompletedTask;
     }
+}
+
+/// <summary>Occupies a worker slot of its replica.</summary>
+[EveryReplica]
+internal sealed class OccupyingJob(CrowdMember member) : IJob
+{
+    public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default) =>
+        await member.Relief.Task.WaitAsync(cancellationToken);
 }

@@ -18,23 +18,39 @@ internal static class MembersCommand
             null,
             new Dictionary<string, Goal>(StringComparer.Ordinal) { [MembersMeasurements.IdleStatements] = Goal.AtMost(50) }
         );
+        var cost = new Dictionary<string, Goal>(StringComparer.Ordinal)
+        {
+            [MembersReadings.RoundTrips] = Goal.AtMost(8),
+            [MembersReadings.AllRoundTrips] = Goal.AtMost(8),
+        };
+        var shared = new Dictionary<string, Goal>(cost, StringComparer.Ordinal) { [MembersReadings.Share] = Goal.AtMost(1.3) };
+        var next = new Dictionary<string, Goal>(MembersReadings.NextGoals(), StringComparer.Ordinal)
+        {
+            [MembersReadings.RoundTrips] = Goal.AtMost(8),
+            [MembersReadings.AllRoundTrips] = Goal.AtMost(8),
+        };
         var busy = new Section(
             Title(plan, $"{MembersMeasurements.BusyJobs} jobs every second, clocks {Crowd.SpreadMs} ms apart"),
             null,
-            new Dictionary<string, Goal>(StringComparer.Ordinal) { [MembersMeasurements.RoundTrips] = Goal.AtMost(8) }
+            cost
         );
-        var dead = new Section(Title(plan, $"the same, and {MembersMeasurements.Dead(plan)} more that died a moment ago"), null);
+        var dead = new Section(Title(plan, $"the same, and {MembersMeasurements.Dead(plan)} more that died a moment ago"), null, next);
+        var slow = new Section(Title(plan, $"the same, {MembersMeasurements.Dead(plan)} of them without a free worker slot"), null, next);
+        var even = new Section(Title(plan, $"{MembersMeasurements.EvenJobs} jobs a second, one after another"), null, shared);
         var measure = new MembersMeasurements(plan, report, servers);
         for (var round = 1; round <= plan.Rounds; round++)
         {
             idle.AddOurs(await measure.IdleAsync());
-            var (cost, afterwards) = await measure.BusyAsync();
-            busy.AddOurs(cost);
-            dead.AddOurs(afterwards);
+            var (together, withDead, withSlow) = await measure.BusyAsync();
+            busy.AddOurs(together);
+            dead.AddOurs(withDead);
+            slow.AddOurs(withSlow);
+            even.AddOurs(await measure.EvenAsync());
         }
-        report.Add(idle);
-        report.Add(busy);
-        report.Add(dead);
+        foreach (var section in new[] { idle, busy, dead, slow, even })
+        {
+            report.Add(section);
+        }
     }
 
     private static string Title(Plan plan, string what) =>

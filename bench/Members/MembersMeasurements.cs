@@ -3,8 +3,6 @@ using System.Globalization;
 using Quartz;
 using Scheduler.Bench.Fires;
 using Scheduler.Bench.Harness;
-using Scheduler.Locking;
-using Scheduler.Runs;
 using Scheduler.Testing;
 
 namespace Scheduler.Bench.Members;
@@ -12,45 +10,37 @@ namespace Scheduler.Bench.Members;
 /// <summary>The measurements of the command <c>members</c>.</summary>
 internal sealed class MembersMeasurements(Plan plan, Report report, FireServers servers)
 {
-    public const int BusyJobs = 20;
     public const string IdleStatements = "SQL statements a second";
-    public const string RoundTrips = "calls of lock store and State for an occurrence";
 
-    private const int Launched = 3003;
+    private const string EverySecond = "* * * * * ?";
 
-    // Before the first and after the last fire of a second: the clocks are apart.
+    // Between the fires of two seconds: before the first and after the last.
     private static readonly TimeSpan BetweenSeconds = TimeSpan.FromMilliseconds(500);
 
     // The first heartbeats come together, and what was due before the start is settled.
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(3);
 
-    // What a replica asks whether or not anything is due; its part of the idle group.
-    private static readonly string[] Standing =
-    [
-        nameof(IMemberRegistry.HeartbeatAndListAsync),
-        nameof(IRunLedger.OpenRunsAsync),
-        nameof(IScheduleLedger.ContestedAsync),
-        nameof(ILeaseStore.PairAsync),
-    ];
-
     // Until then every replica asks with each heartbeat whether the members that came have other definitions than it.
     private static readonly TimeSpan Acquainted = TimeSpan.FromSeconds(18);
 
-    private static readonly (string Name, string Row)[] Kinds =
-    [
-        (nameof(ILeaseStore.AcquireAsync), "acquire"),
-        (nameof(IRunLedger.ClaimAsync), "claim"),
-        (nameof(IRunLedger.CompleteAsync), "complete"),
-        (nameof(ILeaseStore.ReleaseAsync), "release"),
-        (nameof(ILeaseStore.ReadAsync), "question whether a key is held"),
-        (Crowd.StandByLook, "look of a second or third replica"),
-        (Crowd.SettlingLook, "look at what was due"),
-        (nameof(IScheduleLedger.SettleAsync), "settled bound"),
-    ];
+    // What is found by the reconciler comes later than that.
+    private static readonly TimeSpan Late = TimeSpan.FromSeconds(5);
+
+    private static readonly Workload Busy = new("job", 20, EverySecond);
+    private static readonly Workload Even = new("job", 40, Cron: null);
+
+    public static int BusyJobs => Busy.Jobs;
+
+    public static int EvenJobs => Even.Jobs;
 
     public static int IdleJobs(Plan plan) => plan.Quick ? 200 : 1_000;
 
     public static int Dead(Plan plan) => Math.Max(1, plan.Replicas / 5);
+
+    /// <summary>How many occurrences the long measurement has at least.</summary>
+    public static int Many(Plan plan) => plan.Quick ? 150 : 10_000;
+
+    private TimeSpan WarmUp => plan.Quick ? Settled : Acquainted;
 
     private TimeSpan Counted => TimeSpan.FromSeconds(plan.Quick ? 5 : 15);
 
@@ -59,9 +49,8 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
     {
         // Half a year from now, on one day.
         var month = TimeProvider.System.GetUtcNow().AddMonths(6).Month;
-        var cron = string.Create(CultureInfo.InvariantCulture, $"0 0 3 1 {month} ?");
-        var place = await servers.PlaceAsync(FireSystems.Named("redis+postgres"), new Workload("idle", 0, cron));
-        await using var crowd = await Crowd.StartAsync(place, plan.Replicas, quartz => AddJobs(quartz, IdleJobs(plan), cron));
+        var idle = new Workload("job", IdleJobs(plan), string.Create(CultureInfo.InvariantCulture, $"0 0 3 1 {month} ?"));
+        await using var crowd = await StartAsync(idle);
         await Eventually.Passes(Acquainted);
         var (sqlBefore, redisBefore) = await servers.CallsAsync();
         var (stateBefore, locksBefore) = (crowd.State.Take(), crowd.Locks.Take());
@@ -78,114 +67,72 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
         return
         [
             new(IdleStatements, "1/s", (sql - sqlBefore) / seconds),
-            new("calls of State a second", "1/s", state.Values.Sum() / seconds),
-            new("of these heartbeats", "1/s", state.GetValueOrDefault(Standing[0]) / seconds),
-            new("of these looks at the open runs", "1/s", state.GetValueOrDefault(Standing[1]) / seconds),
-            new("of these questions for other definitions", "1/s", state.GetValueOrDefault(Standing[2]) / seconds),
-            new("of these others", "1/s", state.Where(c => !Standing.Contains(c.Key)).Sum(c => c.Value) / seconds),
+            .. MembersReadings.StandingOf(state, seconds),
             new("calls of Redis a second", "1/s", (redis - redisBefore) / seconds),
             new("calls of the lock store a second", "1/s", locks.Values.Sum() / seconds),
         ];
     }
 
-    /// <summary>What occurrences cost and who runs them; then the same with dead replicas among those that come first.</summary>
-    public async Task<(IReadOnlyList<Reading> Cost, IReadOnlyList<Reading> Dead)> BusyAsync()
+    /// <summary>What occurrences cost that are due together; then the same with dead replicas among those that come first, and then with
+    /// slow ones.</summary>
+    public async Task<(IReadOnlyList<Reading> Cost, IReadOnlyList<Reading> Dead, IReadOnlyList<Reading> Slow)> BusyAsync()
     {
-        const string EverySecond = "* * * * * ?";
-        var place = await servers.PlaceAsync(FireSystems.Named("redis+postgres"), new Workload("busy", BusyJobs, EverySecond));
-        await using var crowd = await Crowd.StartAsync(place, plan.Replicas, quartz => AddJobs(quartz, BusyJobs, EverySecond));
-        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + Settled);
-        var (stateBefore, locksBefore) = (crowd.State.Take(), crowd.Locks.Take());
-        var end = await NextAsync(begin + Counted);
-        var (state, locks) = (crowd.State.Since(stateBefore), crowd.Locks.Since(locksBefore));
-        var cost = CostOf(crowd, begin, end, state, locks);
+        await using var crowd = await StartAsync(Busy);
+        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + WarmUp);
+        var all = await CountAsync(crowd, Busy, begin, begin + Counted);
+        IReadOnlyList<Reading> cost = [.. CallsOf(all), .. MembersReadings.SharesOf(all.Bodies, crowd.Replicas)];
 
-        IReadOnlyList<Reading> dead;
-        await using (await Ghosts.StartAsync(crowd.Guard, Dead(plan), [.. Enumerable.Range(0, BusyJobs).Select(NameOf)]))
+        While dead;
+        await using (await Ghosts.StartAsync(crowd.Guard, Dead(plan), [.. Enumerable.Range(0, Busy.Jobs).Select(Busy.NameOf)]))
         {
             // Until all have seen them.
             var from = await NextAsync(TimeProvider.System.GetUtcNow() + Settled);
-            var before = crowd.Log.Entries.Count;
-            var to = await NextAsync(from + Counted);
-            await WaitForAsync(crowd, from, to);
-            dead = DeadOf(crowd, from, to, [.. crowd.Log.Entries.Skip(before)]);
+            dead = await CountAsync(crowd, Busy, from, from + Counted);
         }
-        await WaitForAsync(crowd, begin, end);
-        Check(crowd, begin, TimeProvider.System.GetUtcNow() - TimeSpan.FromSeconds(5));
-        Complain(crowd);
-        return (cost, dead);
+        // Until they are forgotten: three heartbeats.
+        await Eventually.Passes(3 * Settled);
+        await crowd.OccupyAsync(Dead(plan));
+        var slowFrom = await NextAsync(TimeProvider.System.GetUtcNow() + Settled);
+        var slow = await CountAsync(crowd, Busy, slowFrom, slowFrom + Counted);
+        Check(crowd, Busy, begin, TimeProvider.System.GetUtcNow() - Late);
+        return (cost, NextOf(dead, "dead"), NextOf(slow, "slow"));
     }
 
-    private static List<Reading> CostOf(
-        Crowd crowd,
-        DateTimeOffset begin,
-        DateTimeOffset end,
-        IReadOnlyDictionary<string, long> state,
-        IReadOnlyDictionary<string, long> locks
-    )
+    /// <summary>How many occurrences are shared that are due one after another, and what each costs.</summary>
+    public async Task<IReadOnlyList<Reading>> EvenAsync()
     {
-        var bodies = Between(crowd, begin, end);
-        var occurrences = (double)bodies.Count;
-        var all = state.Concat(locks).ToDictionary(c => c.Key, c => c.Value, StringComparer.Ordinal);
-        var work = all.Where(c => !Standing.Contains(c.Key)).ToDictionary(StringComparer.Ordinal);
-        List<Reading> readings =
-        [
-            new(RoundTrips, "", work.Values.Sum() / occurrences),
-            .. Kinds.Select(k => new Reading($"of these {k.Row}", "", work.GetValueOrDefault(k.Name) / occurrences)),
-            new("of these others", "", work.Where(w => Kinds.All(k => k.Name != w.Key)).Sum(w => w.Value) / occurrences),
-            new("besides, a second: heartbeats", "1/s", all.GetValueOrDefault(Standing[0]) / (end - begin).TotalSeconds),
-            new("besides, a second: looks at the open runs", "1/s", all.GetValueOrDefault(Standing[1]) / (end - begin).TotalSeconds),
-        ];
-        readings.Add(new("occurrences", "", occurrences));
-        var shares = bodies.GroupBy(b => b.Replica).Select(g => g.Count()).ToList();
-        readings.Add(new("largest share / mean", "", shares.Max() / (occurrences / crowd.Replicas)));
-        readings.AddRange(Lateness("lateness", bodies));
-        return readings;
+        await using var crowd = await StartAsync(Even);
+        var begin = await NextAsync(TimeProvider.System.GetUtcNow() + WarmUp);
+        // Each has an interval a little above a second.
+        var end = begin + TimeSpan.FromSeconds(Math.Ceiling(Many(plan) / (Even.Jobs * 0.975)));
+        var all = await CountAsync(crowd, Even, begin, end);
+        Check(crowd, Even, begin, end);
+        return [.. CallsOf(all), .. MembersReadings.SharesOf(all.Bodies, crowd.Replicas)];
     }
 
-    private List<Reading> DeadOf(Crowd crowd, DateTimeOffset from, DateTimeOffset to, IReadOnlyList<LogEntry> log)
+    private async Task<Crowd> StartAsync(Workload workload)
     {
-        var bodies = Between(crowd, from, to);
-        var started = log.Where(e => e.Id.Id == Launched).Select(e => e.Message).ToList();
-        var byStandBy = bodies.Where(b => IsStarted(started, b, "the replica before this one did not take it")).ToList();
-        var byReconciler = bodies.Count(b => IsStarted(started, b, "no replica has run it"));
-        if (byStandBy.Count == 0)
+        var place = await servers.PlaceAsync(FireSystems.Named("redis+postgres"), workload);
+        return await Crowd.StartAsync(place, plan.Replicas, quartz => AddJobs(quartz, workload));
+    }
+
+    private static IEnumerable<Reading> CallsOf(While all) => MembersReadings.CallsOf(all.Calls, all.Bodies.Count, all.End - all.Begin);
+
+    private IReadOnlyList<Reading> NextOf(While all, string first)
+    {
+        if (all.Log.All(e => !e.Message.Contains("before this one did not take it", StringComparison.Ordinal)))
         {
-            report.Problem("No occurrence of a dead replica was run by the next one.");
+            report.Problem($"No occurrence of a {first} replica was run by the next one.");
         }
-        return
-        [
-            new("occurrences", "", bodies.Count),
-            new("run by the second or third replica", "", byStandBy.Count),
-            new("found by the reconciler", "", byReconciler),
-            .. Lateness("lateness of those of the second or third", byStandBy),
-        ];
+        return [.. MembersReadings.NextOf(all.Bodies, all.Log), .. CallsOf(all)];
     }
 
-    private static bool IsStarted(IReadOnlyList<string> log, CrowdBody body, string why)
+    private static async Task<While> CountAsync(Crowd crowd, Workload workload, DateTimeOffset begin, DateTimeOffset end)
     {
-        var occurrence = new Occurrence(body.Job, body.Job, body.Due).ToString();
-        return log.Any(l => l.StartsWith(occurrence, StringComparison.Ordinal) && l.Contains(why, StringComparison.Ordinal));
-    }
-
-    private static IEnumerable<Reading> Lateness(string name, IReadOnlyList<CrowdBody> bodies)
-    {
-        if (bodies.Count == 0)
-        {
-            yield break;
-        }
-        var sorted = bodies.Select(b => b.Late.TotalMilliseconds).Order().ToList();
-        yield return new($"{name}: p50", "ms", Samples.Percentile(sorted, 0.5));
-        yield return new($"{name}: p99", "ms", Samples.Percentile(sorted, 0.99));
-        yield return new($"{name}: max", "ms", sorted[^1]);
-    }
-
-    private static List<CrowdBody> Between(Crowd crowd, DateTimeOffset begin, DateTimeOffset end) =>
-        [.. crowd.Bodies.All.Where(b => b.Due > begin && b.Due <= end)];
-
-    private static async Task WaitForAsync(Crowd crowd, DateTimeOffset begin, DateTimeOffset end)
-    {
-        var expected = BusyJobs * (int)(end - begin).TotalSeconds;
+        var (stateBefore, locksBefore, logBefore) = (crowd.State.Take(), crowd.Locks.Take(), crowd.Log.Entries.Count);
+        await Eventually.Passes(end - TimeProvider.System.GetUtcNow());
+        var calls = crowd.State.Since(stateBefore).Concat(crowd.Locks.Since(locksBefore)).ToDictionary(StringComparer.Ordinal);
+        var expected = workload.Between(begin, end).Count();
         try
         {
             await Eventually.Holds(() => Between(crowd, begin, end).Count >= expected);
@@ -194,23 +141,23 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
         {
             // What is missing is reported with the rest.
         }
+        return new While(begin, end, calls, Between(crowd, begin, end), [.. crowd.Log.Entries.Skip(logBefore)]);
     }
 
-    private void Check(Crowd crowd, DateTimeOffset begin, DateTimeOffset end)
+    private static List<CrowdBody> Between(Crowd crowd, DateTimeOffset begin, DateTimeOffset end) =>
+        [.. crowd.Bodies.All.Where(b => b.Due > begin && b.Due <= end)];
+
+    private void Check(Crowd crowd, Workload workload, DateTimeOffset begin, DateTimeOffset end)
     {
-        var ran = Between(crowd, begin, end).GroupBy(b => (b.Job, b.Due)).ToDictionary(g => g.Key, g => g.Count());
-        foreach (var ((job, due), times) in ran.Where(r => r.Value > 1))
+        var ran = Between(crowd, begin, end).GroupBy(b => (b.Job, b.Due.ToUnixTimeMilliseconds())).ToDictionary(g => g.Key, g => g.Count());
+        foreach (var (job, due) in workload.Between(begin, end))
         {
-            report.Problem($"{job} at {due:O} ran {times} times.");
-        }
-        var first = begin.AddTicks(TimeSpan.TicksPerSecond - (begin.Ticks % TimeSpan.TicksPerSecond));
-        for (var due = first; due <= end; due = due.AddSeconds(1))
-        {
-            foreach (var job in Enumerable.Range(0, BusyJobs).Select(NameOf).Where(j => !ran.ContainsKey((j, due))))
+            if (ran.GetValueOrDefault((job, due)) is not 1 and var times)
             {
-                report.Problem($"{job} at {due:O} did not run.");
+                report.Problem($"{job} at {DateTimeOffset.FromUnixTimeMilliseconds(due):O} ran {times} times.");
             }
         }
+        Complain(crowd);
     }
 
     private void Complain(Crowd crowd)
@@ -232,17 +179,22 @@ internal sealed class MembersMeasurements(Plan plan, Report report, FireServers 
         return middle;
     }
 
-    private static void AddJobs(IQuartzBuilder quartz, int count, string cron)
+    private static void AddJobs(IQuartzBuilder quartz, Workload workload)
     {
-        for (var i = 0; i < count; i++)
+        for (var i = 0; i < workload.Jobs; i++)
         {
-            var name = NameOf(i);
+            var (name, number) = (workload.NameOf(i), i);
             quartz.AddJob<CrowdJob>(job => job.WithIdentity(name).StoreDurably());
-            quartz.AddTrigger(trigger =>
-                trigger.WithIdentity(name).ForJob(name).WithSchedule(CronScheduleBuilder.Create(cron).InTimeZone(TimeZoneInfo.Utc))
-            );
+            quartz.AddTrigger((_, trigger) => workload.SetSchedule(trigger.WithIdentity(name).ForJob(name), number));
         }
     }
 
-    private static string NameOf(int job) => string.Create(CultureInfo.InvariantCulture, $"job-{job}");
+    // What happened in a while.
+    private sealed record While(
+        DateTimeOffset Begin,
+        DateTimeOffset End,
+        IReadOnlyDictionary<string, long> Calls,
+        IReadOnlyList<CrowdBody> Bodies,
+        IReadOnlyList<LogEntry> Log
+    );
 }

@@ -83,7 +83,8 @@ internal sealed class FireReader(
         var fire = Request(context, policy, occurrence, lockKey);
         if (standBy is not null && order.RankOf(occurrence) is > 0 and var place)
         {
-            standBy.Add(new Launch(occurrence, lockKey, RunId: null, fire.Data, "the replica before this one did not take it"), place);
+            var missed = place == 1 ? "the replica before this one did not take it" : "the two replicas before this one did not take it";
+            standBy.Add(new Launch(occurrence, lockKey, RunId: null, fire.Data, missed), place);
             return (null, "another replica comes first");
         }
         return (fire, null);

@@ -14,7 +14,6 @@ using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Runs;
 using Scheduler.Telemetry;
-using Scheduler.Time;
 
 namespace Scheduler.Jobs;
 
@@ -72,7 +71,7 @@ public static class SingleInstanceQuartzExtensions
         SingleInstanceOptions options
     )
     {
-        services.TryAddSingleton<TimeProvider>(BootTimeProvider.Instance);
+        GroupTime.AddTo(services, options.MaxClockOffset, isCompared: builder.State is not null);
         services.TryAddEnumerable(ServiceDescriptor.Singleton<ILoggerProvider, KeptLogProvider>());
         services.AddSingleton(options);
         services.AddSingleton<IReadOnlyList<JobDefinition>>(builder.Jobs);
@@ -135,7 +134,6 @@ public static class SingleInstanceQuartzExtensions
                 p.GetRequiredService<StateGuard>(),
                 p.GetRequiredService<RunLauncher>(),
                 p.GetRequiredService<RunPipeline>(),
-                p.GetRequiredService<ReplicaOrder>(),
                 p.GetRequiredService<JobCatalog>(),
                 p.GetRequiredService<TimeProvider>(),
                 p.GetRequiredService<ClockGuard>(),
@@ -146,7 +144,7 @@ public static class SingleInstanceQuartzExtensions
         services.AddSingleton<QuartzInventory>();
         services.AddSingleton(p => new ClockGuard(
             p.GetRequiredService<ReplicaIdentity>(),
-            p.GetRequiredService<TimeProvider>(),
+            p.GetRequiredService<GroupTime>(),
             options.MaxClockOffset,
             isWatched: builder.State is not null,
             p.GetRequiredService<ILogger<ClockGuard>>()
@@ -286,7 +284,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<ClockGuard>(),
             services.GetRequiredService<LockProvider>(),
             options,
-            time,
+            services.GetRequiredService<GroupTime>(),
             services.GetRequiredService<ILogger<Heartbeat>>()
         );
         return new GroupLoops(reconciler, services.GetRequiredService<StandBy>(), heartbeat);

@@ -13,11 +13,11 @@ namespace Scheduler.Jobs.Clocks;
 /// wrong time, not even once. Thread-safe.
 /// </summary>
 /// <param name="replica">This process.</param>
-/// <param name="time">Its clocks.</param>
+/// <param name="time">Its clocks, and the time that it fires by, which follows each comparison.</param>
 /// <param name="maxOffset">How far it may be off.</param>
 /// <param name="isWatched">Whether there is a State to compare with; without one it always is.</param>
 /// <param name="logger">Where it is said.</param>
-internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, TimeSpan maxOffset, bool isWatched, ILogger<ClockGuard> logger)
+internal sealed class ClockGuard(ReplicaIdentity replica, GroupTime time, TimeSpan maxOffset, bool isWatched, ILogger<ClockGuard> logger)
 {
     private const string NotCompared = "its wall clock has not been compared with the group's yet";
 
@@ -50,13 +50,13 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
         {
             lock (_gate)
             {
-                Judge(ClockReading.Take(time));
+                Judge(ClockReading.Take(time.Own));
                 return _problem;
             }
         }
     }
 
-    /// <summary>The wall clock; where it is off, what the right one shows as far as that is known. For rows that other replicas go
+    /// <summary>The group's time; also where the wall clock is off, as far as the right one is known. For rows that other replicas go
     /// by.</summary>
     public DateTimeOffset Now
     {
@@ -64,9 +64,11 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
         {
             lock (_gate)
             {
-                var reading = ClockReading.Take(time);
+                var reading = ClockReading.Take(time.Own);
                 Judge(reading);
-                return _problem is null ? reading.Wall : reading.Wall - (_reference?.OffsetOf(reading) ?? TimeSpan.Zero);
+                return _problem is null
+                    ? time.BootedAt(reading) + reading.Boot
+                    : reading.Wall - (_reference?.OffsetOf(reading) ?? TimeSpan.Zero);
             }
         }
     }
@@ -80,7 +82,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
             _ => ReplicaStatus.ClockOff,
         };
 
-    /// <summary>Whether the wall clock was set back since this was asked for the last time.</summary>
+    /// <summary>Whether the time that Quartz goes by was set back since this was asked for the last time.</summary>
     public bool TakeSetBack()
     {
         lock (_gate)
@@ -99,7 +101,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
         ArgumentNullException.ThrowIfNull(members);
         lock (_gate)
         {
-            var reading = ClockReading.Take(time);
+            var reading = ClockReading.Take(time.Own);
             // First by what was known: in a tie it counts what this replica takes its clock for.
             Judge(reading);
             _reference = members.HasClock
@@ -109,6 +111,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
                     [.. members.Items.Where(m => m.Id != replica.Id && m.Age < Life).Select(ClockWitness.Of)],
                     maxOffset
                 );
+            time.Follow(_reference, reading);
             if (_problem == NotCompared)
             {
                 _problem = null;
@@ -121,8 +124,9 @@ internal sealed class ClockGuard(ReplicaIdentity replica, TimeProvider time, Tim
     // What is not sure changes nothing.
     private void Judge(ClockReading reading)
     {
-        _setBack |= _seen is { } seen && seen - reading.BootedAt > Leap;
-        _seen = reading.BootedAt;
+        var shown = time.BootedAt(reading);
+        _setBack |= _seen is { } seen && seen - shown > Leap;
+        _seen = shown;
         if (_problem == NotCompared)
         {
             return;

@@ -20,7 +20,7 @@ internal sealed class Heartbeat(
     ClockGuard clock,
     LockProvider locks,
     SingleInstanceOptions options,
-    TimeProvider time,
+    GroupTime time,
     ILogger<Heartbeat> logger
 )
 {
@@ -76,11 +76,11 @@ internal sealed class Heartbeat(
     public async ValueTask BeatAsync(CancellationToken cancellationToken)
     {
         var member = Member();
-        var (asked, askedAt) = (time.GetUtcNow(), time.GetTimestamp());
+        var asked = time.GetTimestamp();
         var members = await state.CallAsync((s, t) => s.Members.HeartbeatAndListAsync(member, MemberWatch.Horizon, t), cancellationToken);
-        clock.Observe(members, askedAt);
+        clock.Observe(members, asked);
         _members.Observe(members.Items);
-        order.Observe(members, asked);
+        order.Observe(members);
         paused.Observe(members);
         ObservePair(members);
         await versions.LookAsync(cancellationToken);
@@ -100,7 +100,7 @@ internal sealed class Heartbeat(
     private MemberRecord Member()
     {
         // Before the status: a clock that was set in between is then off by its own words.
-        var reading = ClockReading.Take(time);
+        var reading = ClockReading.Take(time.Own);
         return new MemberRecord
         {
             Id = replica.Id,

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Quartz;
+using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Telemetry;
 using Scheduler.Leases;
 using Scheduler.Locking;
@@ -27,6 +28,7 @@ internal sealed class SchedulerLifecycle(
     IHostApplicationLifetime lifetime,
     LevelCheck levels,
     TimeProvider time,
+    GroupTime groupTime,
     ILogger<SchedulerLifecycle> logger
 ) : IHostedLifecycleService
 {
@@ -53,6 +55,10 @@ internal sealed class SchedulerLifecycle(
         _scheduler = await schedulers.GetScheduler(cancellationToken);
         var schedules = await inventory.ReadAsync(_scheduler, cancellationToken);
         await OpenStoresAsync(cancellationToken);
+        if (state.Guard is not null && !ReferenceEquals(time, groupTime))
+        {
+            JobLog.OtherClock(logger, time.GetType().Name);
+        }
         await loops.JoinAsync(cancellationToken);
         loops.Start(_scheduler, schedules);
     }

@@ -7,8 +7,7 @@ namespace Scheduler.Jobs.Preference;
 /// <summary>
 /// In which order the living replicas that have a job take its occurrences: another one for each occurrence, the same on all replicas
 /// that see the same members, and when one leaves, only its own go to others (rendezvous hashing; Thaler and Ravishankar, 1998). Where
-/// replicas see different members, several may be the first, which costs round trips and nothing else: the lock decides. Behind the first
-/// one come those whose clocks are not behind State's: they are awake when it is their turn to look. Thread-safe.
+/// replicas see different members, several may be the first, which costs round trips and nothing else: the lock decides. Thread-safe.
 /// </summary>
 /// <param name="replica">This process; it is always one of them.</param>
 /// <param name="time">The clock.</param>
@@ -19,9 +18,6 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
 
     private readonly ulong _own = Hash(replica.Id);
     private volatile View? _view;
-
-    /// <summary>How far State's clock is ahead of this replica's; zero while that is unknown.</summary>
-    public TimeSpan StateIsAhead => _view?.StateIsAhead ?? TimeSpan.Zero;
 
     /// <summary>How long ago running members came, went or changed their jobs, as far as this replica saw; no time while they are
     /// unknown.</summary>
@@ -40,8 +36,7 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
 
     /// <summary>Takes the newest list of members.</summary>
     /// <param name="members">The list.</param>
-    /// <param name="asked">When it was asked for, by this replica's wall clock.</param>
-    public void Observe(MemberList members, DateTimeOffset asked)
+    public void Observe(MemberList members)
     {
         ArgumentNullException.ThrowIfNull(members);
         List<Member> others =
@@ -50,17 +45,15 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
                 .Items.Where(m => m.Id != replica.Id && m.Age < Life && m.Status == ReplicaStatus.Running)
                 .Select(m => new Member(m.Id, m.Jobs)),
         ];
-        var middle = asked + ((time.GetUtcNow() - asked) / 2);
         // Members come and go rarely, and with a thousand jobs each the dictionary is most of what a heartbeat costs.
         var now = time.GetTimestamp();
         var (order, changed) =
             _view is { } before && before.Members.SequenceEqual(others) ? (before.Others, before.ChangedAt) : (OrderOf(others), now);
-        var ahead = members.Now - middle;
         IReadOnlyList<string>[] resting =
         [
             .. members.Items.Where(m => m.Id != replica.Id && m.Age < Life && m.Status != ReplicaStatus.Running).Select(m => m.Jobs),
         ];
-        _view = new View(others, resting, order, BehindIn(members, ahead), ahead, now, changed);
+        _view = new View(others, resting, order, now, changed);
     }
 
     /// <summary>How many replicas come before this one for an occurrence; 0 while the members are not known.</summary>
@@ -73,36 +66,13 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         }
         var seed = Hash(occurrence.Job) ^ (Hash(occurrence.Trigger) * 3) ^ (ulong)occurrence.ScheduledAt.UtcTicks;
         var own = Mix(seed ^ _own);
-        var first = own;
+        var before = 0;
         foreach (var other in others)
         {
-            first = Math.Max(first, Mix(seed ^ other));
-        }
-        if (first == own)
-        {
-            // Equal scores of two replicas, once in 2^64: both come first.
-            return 0;
-        }
-        var isBehind = view.Behind.Contains(_own);
-        var before = 1;
-        foreach (var other in others)
-        {
-            var score = Mix(seed ^ other);
-            var comesBefore = view.Behind.Contains(other) == isBehind ? score > own : isBehind;
-            before += score != first && comesBefore ? 1 : 0;
+            // Equal scores of two replicas, once in 2^64: both have the place.
+            before += Mix(seed ^ other) > own ? 1 : 0;
         }
         return before;
-    }
-
-    // Whose own fire comes after its turn to look, because its wall clock is behind State's. As seen at heartbeats, by all alike.
-    private HashSet<ulong> BehindIn(MemberList members, TimeSpan stateIsAhead)
-    {
-        var behind = members.Items.Where(m => members.Now - m.Age - m.WallClock > StandBy.Step).Select(m => Hash(m.Id)).ToHashSet();
-        if (stateIsAhead > StandBy.Step && members.Items.All(m => m.Id != replica.Id))
-        {
-            behind.Add(_own);
-        }
-        return behind;
     }
 
     private static Dictionary<string, ulong[]> OrderOf(List<Member> others)
@@ -153,8 +123,6 @@ internal sealed class ReplicaOrder(ReplicaIdentity replica, TimeProvider time)
         List<Member> Members,
         IReadOnlyList<string>[] Resting,
         Dictionary<string, ulong[]> Others,
-        HashSet<ulong> Behind,
-        TimeSpan StateIsAhead,
         long Since,
         long ChangedAt
     );

@@ -25,7 +25,6 @@ internal sealed class StandBy : IDisposable
     private readonly StateGuard _state;
     private readonly RunLauncher _launcher;
     private readonly RunPipeline _pipeline;
-    private readonly ReplicaOrder _order;
     private readonly JobCatalog _jobs;
     private readonly TimeProvider _time;
     private readonly ClockGuard _clock;
@@ -38,28 +37,27 @@ internal sealed class StandBy : IDisposable
         StateGuard state,
         RunLauncher launcher,
         RunPipeline pipeline,
-        ReplicaOrder order,
         JobCatalog jobs,
         TimeProvider time,
         ClockGuard clock,
         ILogger<StandBy> logger
     )
     {
-        (_state, _launcher, _pipeline, _order) = (state, launcher, pipeline, order);
+        (_state, _launcher, _pipeline) = (state, launcher, pipeline);
         (_jobs, _time, _clock, _logger) = (jobs, time, clock, logger);
         _wake = new WakeSignal(time);
     }
 
     /// <summary>Leaves an occurrence to those before this replica.</summary>
     /// <param name="launch">What to run if nobody does. With too many waiting already it is the reconciler's.</param>
-    /// <param name="place">This replica's place, 1 or more; State's clock says when it is this one's turn.</param>
+    /// <param name="place">This replica's place, 1 or more.</param>
     public void Add(Launch launch, int place)
     {
         if (place > LastPlace)
         {
             return;
         }
-        var turn = launch.Occurrence.ScheduledAt + (place * Step) - _order.StateIsAhead;
+        var turn = launch.Occurrence.ScheduledAt + (place * Step);
         if (Enqueue(launch, turn - _time.GetUtcNow()))
         {
             _wake.Set();

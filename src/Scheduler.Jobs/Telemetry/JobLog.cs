@@ -150,6 +150,14 @@ internal static partial class JobLog
     public static partial void MemberLeft(ILogger logger, string member, string memberId);
 
     [LoggerMessage(
+        3027,
+        LogLevel.Warning,
+        "Quartz goes by a {Clock} that was added after UseSingleInstance, not by the group's time: where this replica's clock differs from "
+            + "the others', its fires come earlier or later than theirs. Add the clock before"
+    )]
+    public static partial void OtherClock(ILogger logger, string clock);
+
+    [LoggerMessage(
         3033,
         LogLevel.Warning,
         "Replica {Member} is gone without a goodbye ({MemberId}): its last heartbeat was {Age:0} s ago. This replica goes on; "

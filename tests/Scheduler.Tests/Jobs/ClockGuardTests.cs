@@ -19,7 +19,7 @@ public sealed class ClockGuardTests : IDisposable
     private readonly ReplicaIdentity _replica = ReplicaIdentity.Create("m");
     private readonly ClockGuard _guard;
 
-    public ClockGuardTests() => _guard = new(_replica, _time, Max, isWatched: true, _log.CreateLogger<ClockGuard>());
+    public ClockGuardTests() => _guard = new(_replica, new GroupTime(_time, Max), Max, isWatched: true, _log.CreateLogger<ClockGuard>());
 
     public void Dispose() => _log.Dispose();
 
@@ -38,7 +38,7 @@ public sealed class ClockGuardTests : IDisposable
 
     [Fact]
     public void Without_State_nothing_is_compared() =>
-        Assert.Null(new ClockGuard(_replica, _time, Max, isWatched: false, _log.CreateLogger<ClockGuard>()).Problem);
+        Assert.Null(new ClockGuard(_replica, new GroupTime(_time, Max), Max, isWatched: false, _log.CreateLogger<ClockGuard>()).Problem);
 
     [Theory]
     [InlineData(0, true)]

@@ -127,7 +127,7 @@ public sealed class GroupPaceTests
             BootClock = TimeSpan.Zero,
             Jobs = ["settle"],
         });
-        order.Observe(new MemberList([.. records], _time.GetUtcNow()), _time.GetUtcNow());
+        order.Observe(new MemberList([.. records], _time.GetUtcNow()));
         return order;
     }
 

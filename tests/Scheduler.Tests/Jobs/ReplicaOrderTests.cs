@@ -57,28 +57,6 @@ public sealed class ReplicaOrderTests
     }
 
     [Fact]
-    public void Behind_the_first_one_come_those_whose_clocks_are_not_behind()
-    {
-        // Every third one's clock is 60 ms behind State's.
-        MemberRecord[] members =
-        [
-            .. _replicas.Select((r, i) => Member(r) with { WallClock = Noon - TimeSpan.FromMilliseconds(i % 3 == 0 ? 60 : 40) }),
-        ];
-        var plain = OrdersAmong(_replicas);
-        var orders = _replicas.Select(r => new ReplicaOrder(r, _time)).ToList();
-        orders.ForEach(o => o.Observe(new MemberList(members, _time.GetUtcNow()), _time.GetUtcNow()));
-        foreach (var occurrence in All().Take(1_000))
-        {
-            var places = orders.Select(o => o.RankOf(occurrence)).ToList();
-            Assert.Equal(Enumerable.Range(0, Replicas), places.Order());
-            // Nobody's share of the work changes.
-            Assert.Equal(plain.FindIndex(o => o.RankOf(occurrence) == 0), places.IndexOf(0));
-            var last = places.Select((place, i) => (place, i)).Where(p => p.i % 3 != 0).Max(p => p.place);
-            Assert.All(places.Select((place, i) => (place, i)).Where(p => p.i % 3 == 0), p => Assert.True(p.place == 0 || p.place > last));
-        }
-    }
-
-    [Fact]
     public void Only_living_replicas_that_have_the_job_and_take_fires_come_before()
     {
         var order = new ReplicaOrder(_replicas[0], _time);
@@ -88,10 +66,10 @@ public sealed class ReplicaOrderTests
             .. _replicas.Skip(11).Take(10).Select(r => Member(r) with { Status = "stopping" }),
             .. _replicas.Skip(21).Take(10).Select(r => Member(r) with { Jobs = ["other"] }),
         ];
-        order.Observe(new MemberList(useless, _time.GetUtcNow()), _time.GetUtcNow());
+        order.Observe(new MemberList(useless, _time.GetUtcNow()));
         Assert.All(All().Take(200), o => Assert.Equal(0, order.RankOf(o)));
 
-        order.Observe(new MemberList([.. useless, Member(_replicas[40])], _time.GetUtcNow()), _time.GetUtcNow());
+        order.Observe(new MemberList([.. useless, Member(_replicas[40])], _time.GetUtcNow()));
         Assert.Equal(1, All().Take(200).Max(order.RankOf));
     }
 
@@ -106,7 +84,7 @@ public sealed class ReplicaOrderTests
         Assert.False(order.NobodyElseHas("settle"));
 
         MemberRecord other = Member(_replicas[1]) with { Status = status, Age = TimeSpan.FromSeconds(age) };
-        order.Observe(new MemberList([Member(_replicas[0]), other], _time.GetUtcNow()), _time.GetUtcNow());
+        order.Observe(new MemberList([Member(_replicas[0]), other], _time.GetUtcNow()));
 
         Assert.Equal((nobody, true), (order.NobodyElseHas("settle"), order.NobodyElseHas("unheard of")));
     }
@@ -116,22 +94,12 @@ public sealed class ReplicaOrderTests
     {
         var order = new ReplicaOrder(_replicas[0], _time);
         Assert.All(All().Take(200), o => Assert.Equal(0, order.RankOf(o)));
-        order.Observe(new MemberList([.. _replicas.Select(Member)], _time.GetUtcNow()), _time.GetUtcNow());
+        order.Observe(new MemberList([.. _replicas.Select(Member)], _time.GetUtcNow()));
         Assert.Contains(All().Take(200), o => order.RankOf(o) > 0);
 
         // State does not answer any more: three heartbeats later nothing is known.
         _time.Advance(TimeSpan.FromSeconds(6));
         Assert.All(All().Take(200), o => Assert.Equal(0, order.RankOf(o)));
-    }
-
-    [Fact]
-    public void The_clock_of_State_is_compared_with_the_middle_of_the_question()
-    {
-        var order = new ReplicaOrder(_replicas[0], _time);
-        var asked = _time.GetUtcNow();
-        _time.Advance(TimeSpan.FromMilliseconds(40));
-        order.Observe(new MemberList([], asked + TimeSpan.FromMilliseconds(320)), asked);
-        Assert.Equal(TimeSpan.FromMilliseconds(300), order.StateIsAhead);
     }
 
     private static IEnumerable<Occurrence> All() =>
@@ -152,7 +120,7 @@ public sealed class ReplicaOrderTests
     {
         var members = new MemberList([.. replicas.Select(Member)], _time.GetUtcNow());
         var orders = replicas.Select(r => new ReplicaOrder(r, _time)).ToList();
-        orders.ForEach(o => o.Observe(members, _time.GetUtcNow()));
+        orders.ForEach(o => o.Observe(members));
         return orders;
     }
 }

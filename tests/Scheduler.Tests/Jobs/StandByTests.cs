@@ -1,4 +1,5 @@
 using Quartz;
+using Scheduler.Jobs;
 using Scheduler.Runs;
 using Scheduler.Testing;
 
@@ -68,6 +69,42 @@ public sealed class StandByTests
     }
 
     [Fact]
+    public async Task What_a_first_replica_without_a_free_slot_does_not_take_the_second_runs_and_nothing_runs_again_when_it_has_one()
+    {
+        using var group = new Group(withState: true);
+        var relief = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        group.Bodies.Body = (context, token) =>
+            context.FindRun() is null ? new ValueTask(relief.Task.WaitAsync(token)) : ValueTask.CompletedTask;
+        await using var slow = await Replica.StartAsync(group, Both);
+        await using var next = await Replica.StartAsync(group, Both);
+        await Eventually.Holds(() => slow.Sees(next) && next.Sees(slow));
+        var scheduler = await slow.SchedulerAsync();
+        var slots = (await scheduler.GetMetadata()).ThreadPoolSize;
+        for (var i = 0; i < slots; i++)
+        {
+            await scheduler.TriggerJob(new JobKey(nameof(EverywhereJob)));
+        }
+        await Eventually.Holds(() => group.Bodies.Events.Count(e => e is { Kind: "begin", Run: null }) == slots);
+
+        var before = group.Log.Entries.Count;
+        await Eventually.Holds(() => group.Log.Entries.Skip(before).Count(IsStandBy) >= 3);
+        relief.SetResult();
+        // What came due meanwhile comes late, and finds that it was run.
+        await Eventually.Holds(() => slow.Fires.Ended.Any(e => e.Context.JobDetail.Key.Name == nameof(PlainJob)));
+        var back = TimeProvider.System.GetUtcNow();
+        await Eventually.Holds(async () => (await next.RunsAsync()).Any(r => r.Replica == slow.Id && r.ScheduledAt > back));
+
+        var ran = group.Bodies.Ended.Where(e => e.Run is not null).Select(e => e.Scheduled!.Value).Order().ToList();
+        Assert.Equal(Enumerable.Range(0, ran.Count).Select(i => ran[0].AddSeconds(i)), ran);
+
+        static void Both(IQuartzBuilder quartz)
+        {
+            Ledger.EverySecond<PlainJob>(quartz);
+            Ledger.Durable<EverywhereJob>(quartz);
+        }
+    }
+
+    [Fact]
     public async Task What_came_due_while_the_one_before_it_ran_is_overlapped_although_its_lock_is_free_at_the_look()
     {
         using var group = new Group(withState: true);
@@ -89,7 +126,7 @@ public sealed class StandByTests
     private static bool IsLeft(object? result) => result is JobRunReport { Summary: Left };
 
     private static bool IsStandBy(LogEntry entry) =>
-        entry.Id.Id == Launched && entry.Message.Contains("the replica before this one did not take it", StringComparison.Ordinal);
+        entry.Id.Id == Launched && entry.Message.Contains("before this one did not take it", StringComparison.Ordinal);
 
     private static bool IsReconciled(LogEntry entry) =>
         entry.Id.Id == Launched && entry.Message.Contains("no replica has run it", StringComparison.Ordinal);
