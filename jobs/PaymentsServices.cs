@@ -20,8 +20,8 @@ namespace Payments.Jobs;
 public static class PaymentsServices
 {
     /// <summary>
-    /// Adds the services of the jobs in this assembly. A <see cref="PruneOptions"/> and a <see cref="TimeProvider"/> that are registered
-    /// already are used. Nothing is opened or created before the first job runs.
+    /// Adds the services of the jobs in this assembly. <see cref="PruneOptions"/>, <see cref="PruneInboxOptions"/> and a
+    /// <see cref="TimeProvider"/> that are registered already are used. Nothing is opened or created before the first job runs.
     /// </summary>
     /// <param name="services">The host's services.</param>
     /// <param name="options">Where the jobs find and leave things.</param>
@@ -37,6 +37,7 @@ public static class PaymentsServices
         services.AddLogging();
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton(new PruneOptions());
+        services.TryAddSingleton(new PruneInboxOptions());
         services.AddSingleton(options);
         services.AddSingleton(_ => OpenDatabase(options));
         services.AddSingleton(p => new PaymentWriter(p.GetRequiredService<PaymentsDatabase>(), Time(p)));

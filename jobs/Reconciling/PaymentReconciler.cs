@@ -38,6 +38,7 @@ public sealed class PaymentReconciler
 
     private const int PageSize = 500;
     private const int MaxEvents = 100_000;
+    private const int MaxPages = 1_000;
 
     private const string Effects = """
         SELECT dedupe_key FROM webhook_effects WHERE source = @Source AND dedupe_key IN @Keys
@@ -109,20 +110,22 @@ public sealed class PaymentReconciler
     private async ValueTask<(List<InboxEvent> Events, bool IsWhole)> EventsAsync(DateTimeOffset from, CancellationToken cancellationToken)
     {
         var events = new List<InboxEvent>();
-        while (true)
+        var query = new InboxQuery(Source, Limit: PageSize);
+        for (var pages = 1; ; pages++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var before = events.Count == 0 ? (long?)null : events[^1].Number;
-            var page = await _state.Inbox.ListAsync(Source, state: null, PageSize, before, cancellationToken);
-            events.AddRange(page);
-            if (page.Count < PageSize || page[^1].ReceivedAt < from)
+            var page = await _state.Inbox.ListAsync(query, cancellationToken);
+            events.AddRange(page.Items);
+            if (page.Next is null || (page.Items is [.., var last] && last.ReceivedAt < from))
             {
                 return (events, true);
             }
-            if (events.Count >= MaxEvents)
+            // A page may be empty and have a next one, where other sources have most of the events.
+            if (events.Count >= MaxEvents || pages == MaxPages)
             {
                 return (events, false);
             }
+            query = query with { Before = page.Next };
         }
     }
 

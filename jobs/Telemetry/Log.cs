@@ -42,6 +42,22 @@ internal static partial class Log
     [LoggerMessage(5030, LogLevel.Information, "Deleted {Runs} runs that finished before {FinishedBefore}")]
     public static partial void Pruned(ILogger logger, long runs, DateTimeOffset finishedBefore);
 
+    [LoggerMessage(
+        5031,
+        LogLevel.Information,
+        "Inbox: dropped {Bodies} bodies of events that finished before {BodiesBefore}, and of {Quarantined} quarantined events beyond "
+            + "{Most} of a source; deleted {Events} events that finished before {KeysBefore}"
+    )]
+    public static partial void InboxPruned(
+        ILogger logger,
+        long bodies,
+        DateTimeOffset bodiesBefore,
+        long quarantined,
+        int most,
+        long events,
+        DateTimeOffset? keysBefore
+    );
+
     [LoggerMessage(5040, LogLevel.Information, "Put the sample file {File} into the inbox")]
     public static partial void SampleCopied(ILogger logger, string file);
 

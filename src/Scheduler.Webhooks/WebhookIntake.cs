@@ -13,6 +13,7 @@ public sealed class WebhookIntake
 {
     private readonly IVerifier _verifier;
     private readonly KeyPlaces _places;
+    private readonly string? _typeHeader;
     private readonly bool _isGitHub;
 
     /// <summary>Reads the options and the secret files.</summary>
@@ -32,6 +33,8 @@ public sealed class WebhookIntake
         }
         var scheme = Scheme.Find(options.Scheme)!;
         var eventIdFrom = string.IsNullOrEmpty(options.EventIdFrom) ? scheme.EventIdFrom : options.EventIdFrom;
+        var typeFrom = options.TypeFrom ?? scheme.TypeFrom;
+        _typeHeader = TypePlace.HeaderOf(typeFrom);
         Source = source;
         MaxBodyBytes = options.MaxBodyBytes;
         Signs =
@@ -41,7 +44,7 @@ public sealed class WebhookIntake
         _isGitHub = scheme.Name == Scheme.GitHub;
         _verifier = VerifierFactory.Create(options, time);
         _places = new KeyPlaces(
-            string.IsNullOrEmpty(options.TypeFrom) ? null : JsonPointer.From(options.TypeFrom),
+            typeFrom.Length == 0 || _typeHeader is not null ? null : JsonPointer.From(typeFrom),
             eventIdFrom is null ? null : JsonPointer.From(eventIdFrom),
             [.. options.DedupeBy.Select(JsonPointer.From)],
             [.. options.OrderBy.Select(JsonPointer.From)],
@@ -82,19 +85,37 @@ public sealed class WebhookIntake
         {
             return new WebhookVerdict.Refused(401, refusal);
         }
+        var labels = _typeHeader is null
+            ? delivery.Labels
+            : delivery.Labels with
+            {
+                Type = WebhookLabels.Usable(headers[_typeHeader].Value),
+            };
+        return Read(body, delivery.EventId, delivery.SignedAt, labels);
+    }
+
+    /// <summary>Says what a delivery is that was found genuine before, by the source's present options.</summary>
+    /// <param name="body">Its body.</param>
+    /// <param name="eventId">The event id that was kept of it, if any.</param>
+    /// <param name="labels">What was kept of its labels.</param>
+    public WebhookVerdict ExamineAgain(ReadOnlySpan<byte> body, string? eventId, WebhookLabels labels) =>
+        Read(body, eventId, signedAt: null, labels);
+
+    private WebhookVerdict Read(ReadOnlySpan<byte> body, string? eventId, DateTimeOffset? signedAt, WebhookLabels labels)
+    {
         var bodyHash = ContentHash.Of(body);
-        var text = EventReader.Read(body, _places);
+        var text = EventReader.Read(body, _places, _typeHeader is null ? null : labels.Type);
         return text.Problem is { } problem
-            ? new WebhookVerdict.Quarantined(problem, bodyHash, delivery.SignedAt, delivery.Labels)
+            ? new WebhookVerdict.Quarantined(problem, bodyHash, signedAt, labels)
             : new WebhookVerdict.Event(
                 text.Type,
-                delivery.EventId ?? text.EventId,
+                eventId ?? text.EventId,
                 text.DedupeKey,
                 text.OrderKey,
                 bodyHash,
                 text.CanonicalHash,
-                delivery.SignedAt,
-                delivery.Labels
+                signedAt,
+                labels
             );
     }
 }

@@ -15,7 +15,7 @@ public abstract record WebhookVerdict
     public sealed record Refused(int Status, string Reason) : WebhookVerdict;
 
     /// <summary>The delivery is genuine and has its keys.</summary>
-    /// <param name="Type">The event type that the body names at <c>TypeFrom</c>; at most 200 bytes of UTF-8 without control characters;
+    /// <param name="Type">The event type that <c>TypeFrom</c> names; at most 200 bytes of UTF-8 without control characters;
     /// <see langword="null"/> when it names none.</param>
     /// <param name="EventId">The sender's id of the event, where the signature covers it; 1 to 256 bytes of UTF-8 without control
     /// characters.</param>

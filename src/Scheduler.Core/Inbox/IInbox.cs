@@ -4,7 +4,7 @@ namespace Scheduler.Inbox;
 /// The events that senders delivered, each kept once. Durable when a call returns. Thread-safe. Every member throws
 /// <see cref="Runs.StateUnavailableException"/> when the State cannot answer; the outcome of a write is then unknown.
 /// </summary>
-public interface IInbox
+public interface IInbox : IInboxOperations
 {
     /// <summary>How many arrivals or ends one call takes at most.</summary>
     public const int MaxBatch = 500;
@@ -30,30 +30,4 @@ public interface IInbox
     /// <param name="cancellationToken">Ends the call.</param>
     /// <returns>Whether each was the newest attempt of its event, in the same order; of another one nothing is written.</returns>
     ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken);
-
-    /// <summary>Lets a failed or dead event be tried again, with all its attempts before it; its effects are not applied twice.</summary>
-    ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken);
-
-    /// <summary>Ends a conflict.</summary>
-    /// <param name="id">The event that contradicts another one.</param>
-    /// <param name="accept">Whether it is processed as an event of its own; else it is ignored, and the first stands alone.</param>
-    /// <param name="cancellationToken">Ends the call.</param>
-    ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken);
-
-    /// <summary>Shows an event, or <see langword="null"/>.</summary>
-    ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken);
-
-    /// <summary>Lists events, the newest first.</summary>
-    /// <param name="source">Of this source; <see langword="null"/> for all.</param>
-    /// <param name="state">In this state; <see langword="null"/> for all.</param>
-    /// <param name="limit">1 to 1,000.</param>
-    /// <param name="before">Only events with a smaller number; <see langword="null"/> for the newest.</param>
-    /// <param name="cancellationToken">Ends the call.</param>
-    ValueTask<IReadOnlyList<InboxEvent>> ListAsync(
-        string? source,
-        InboxState? state,
-        int limit,
-        long? before,
-        CancellationToken cancellationToken
-    );
 }

@@ -40,7 +40,15 @@ public sealed record InboxArrival
 
     /// <summary>Why it is quarantined.</summary>
     public string? Reason { get; init; }
+
+    /// <summary>What headers that no signature covers say, if they say anything.</summary>
+    public InboxLabels? Labels { get; init; }
 }
+
+/// <summary>What headers that no signature covers say about an event; for people, and no part of what makes it new. Immutable.</summary>
+/// <param name="Id">The sender's id of the delivery; at most 200 characters.</param>
+/// <param name="Type">The sender's name for what happened; at most 200 characters.</param>
+public sealed record InboxLabels(string? Id, string? Type);
 
 /// <summary>What became of an arrival.</summary>
 public enum InboxOutcome

@@ -54,6 +54,12 @@ public sealed record InboxEvent
 
     /// <summary>The size of the body in bytes.</summary>
     public int BodyBytes { get; init; }
+
+    /// <summary>Whether the body is kept still; without it the event cannot be processed again.</summary>
+    public bool HasBody { get; init; } = true;
+
+    /// <summary>What headers that no signature covers say; only where events are shown.</summary>
+    public InboxLabels? Labels { get; init; }
 }
 
 /// <summary>What became of a person's decision.</summary>

@@ -12,6 +12,7 @@ internal static class InboxRules
     private const int MaxSource = 100;
     private const int MaxKey = 400;
     private const int LongestError = 4_000;
+    private const int LongestLabel = 200;
 
     /// <summary>A state as the tables have it.</summary>
     public static string NameOf(InboxState state) => state.ToString().ToLowerInvariant();
@@ -30,6 +31,16 @@ internal static class InboxRules
             {
                 throw new ArgumentException($"An arrival of source '{arrival.Source}': {problem}.", nameof(arrivals));
             }
+        }
+    }
+
+    /// <summary>Refuses what an event that was set aside cannot become.</summary>
+    public static void CheckReceived(InboxArrival arrival)
+    {
+        ArgumentNullException.ThrowIfNull(arrival);
+        if (arrival.State != InboxState.Received || Problem(arrival) is not null)
+        {
+            throw new ArgumentException($"An event of source '{arrival.Source}' cannot be received without its keys.", nameof(arrival));
         }
     }
 
@@ -59,6 +70,13 @@ internal static class InboxRules
     /// <summary>Whether the body of an arrival is one of its keys.</summary>
     public static bool IsBodyKey(InboxArrival arrival) => arrival.IsBodyUnique || arrival.State == InboxState.Quarantined;
 
+    /// <summary>The error of quarantined events whose bodies were dropped, with a place for why they were quarantined.</summary>
+    public static string DroppedError(int keep) =>
+        $"dropped, because {keep} newer ones of its source were quarantined; it was quarantined because of: ";
+
+    /// <summary>The labels of a stored event.</summary>
+    public static InboxLabels? LabelsOf(string? id, string? type) => id is null && type is null ? null : new InboxLabels(id, type);
+
     /// <summary>The error to keep: at most 4,000 characters.</summary>
     public static string? ErrorOf(string? error) => LedgerRules.Cut(error, LongestError);
 
@@ -79,6 +97,8 @@ internal static class InboxRules
         : arrival.BodyHash.Length != SHA256.HashSizeInBytes || arrival.ContentHash.Length != SHA256.HashSizeInBytes ? "a hash has 32 bytes"
         : arrival.State != InboxState.Quarantined && (arrival.DedupeKey is not { Length: > 0 } || arrival.OrderKey is not { Length: > 0 })
             ? "dedupe key and order key are missing"
+        : arrival.Labels is { Id.Length: > LongestLabel } or { Type.Length: > LongestLabel }
+            ? $"a label has at most {LongestLabel} characters"
         : arrival.DedupeKey is { Length: > MaxKey } || arrival.OrderKey is { Length: > MaxKey } ? $"a key has at most {MaxKey} characters"
         : null;
 }

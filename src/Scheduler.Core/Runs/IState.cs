@@ -1,3 +1,4 @@
+using Scheduler.Auditing;
 using Scheduler.Inbox;
 using Scheduler.Locking;
 
@@ -169,6 +170,9 @@ public interface IState : IAsyncDisposable
 
     /// <summary>The pauses of jobs.</summary>
     IJobPauses Pauses { get; }
+
+    /// <summary>Who asked for which change.</summary>
+    IAuditTrail Audit { get; }
 
     /// <summary>The lock store beside it.</summary>
     IPairLedger Pair { get; }

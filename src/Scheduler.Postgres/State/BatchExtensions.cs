@@ -36,6 +36,9 @@ internal static class BatchExtensions
     public static NpgsqlParameterCollection Number(this NpgsqlParameterCollection parameters, long value) =>
         parameters.Typed(NpgsqlDbType.Bigint, value);
 
+    public static NpgsqlParameterCollection Number(this NpgsqlParameterCollection parameters, int? value) =>
+        parameters.Typed(NpgsqlDbType.Integer, value);
+
     public static NpgsqlParameterCollection Flag(this NpgsqlParameterCollection parameters, bool value) =>
         parameters.Typed(NpgsqlDbType.Boolean, value);
 

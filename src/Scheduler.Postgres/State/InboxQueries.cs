@@ -9,25 +9,27 @@ internal sealed class InboxQueries
     /// <summary>How many columns <see cref="ReadAsync"/> reads.</summary>
     public const int ColumnCount = 17;
 
-    private const string Columns =
+    /// <summary>What <see cref="ReadAsync"/> reads, of rows that are called i.</summary>
+    public const string Columns =
         "i.number, i.id, i.source, i.state, i.event_id, i.event_type, i.dedupe_key, i.order_key, i.received_at, i.attempts, i.counted, "
         + "i.due_at, i.replica, i.finished_at, i.error, i.conflicts_with, i.body_bytes";
 
     private readonly string _add;
+    private readonly string _addLabels;
     private readonly string _hits;
     private readonly string _addConflict;
     private readonly string _claim;
     private readonly string _finish;
-    private readonly string _replay;
-    private readonly string _accept;
-    private readonly string _keepFirst;
-    private readonly string _find;
-    private readonly string _list;
 
     public InboxQueries(StatePlace place)
     {
         var schema = place.Quoted;
         _add = $"SELECT {schema}.add_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+        _addLabels = $"""
+            INSERT INTO {schema}.inbox_labels (id, sender_id, sender_type)
+            SELECT q.* FROM unnest($1, $2, $3) AS q (id, sender_id, sender_type)
+            WHERE EXISTS (SELECT FROM {schema}.inbox i WHERE i.id = q.id) ON CONFLICT DO NOTHING
+            """;
         _hits = $"""
             SELECT q.ordinality, h.id, h.state, h.body_hash, h.content_hash
             FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS q (source, event_id, dedupe_key, body_hash)
@@ -59,25 +61,6 @@ internal sealed class InboxQueries
             WHERE i.id = q.id AND i.group_name || '' = $1 AND i.attempts = q.attempt AND i.state = 'processing'
             RETURNING i.id
             """;
-        var change = $"WHERE i.id = $2 AND i.group_name || '' = $1 AND i.state";
-        _replay = $"""
-            UPDATE {schema}.inbox AS i SET state = 'received', due_at = clock_timestamp(), counted = 0
-            {change} IN ('failed', 'dead') RETURNING i.id
-            """;
-        // As an event of its own it has effects of its own.
-        _accept = $"""
-            UPDATE {schema}.inbox AS i SET state = 'received', due_at = clock_timestamp(), dedupe_key = i.dedupe_key || '~' || i.id
-            {change} = 'conflict' RETURNING i.id
-            """;
-        _keepFirst = $"""
-            UPDATE {schema}.inbox AS i SET state = 'ignored', finished_at = clock_timestamp() {change} = 'conflict' RETURNING i.id
-            """;
-        _find = $"SELECT {Columns} FROM {schema}.inbox i WHERE i.id = $2 AND i.group_name || '' = $1";
-        _list = $"""
-            SELECT {Columns} FROM {schema}.inbox i
-            WHERE i.group_name = $1 AND i.number < $2 AND ($3::text IS NULL OR i.source = $3) AND ($4::text IS NULL OR i.state = $4)
-            ORDER BY i.number DESC LIMIT $5
-            """;
     }
 
     public void Add(NpgsqlBatch batch, string group, Guid[] ids, IReadOnlyList<InboxArrival> arrivals)
@@ -98,6 +81,7 @@ internal sealed class InboxQueries
             .TimeList([.. arrivals.Select(a => (DateTime?)Times.Of(a.ReceivedAt))])
             .Texts([.. arrivals.Select(a => InboxRules.ErrorOf(a.Reason))])
             .Bytes([.. arrivals.Select(a => a.Body)]);
+        AddLabels(batch, [.. ids.Zip(arrivals, (id, arrival) => (id, arrival.Labels))]);
     }
 
     public void Hits(NpgsqlBatch batch, string group, IReadOnlyList<InboxArrival> arrivals) =>
@@ -127,6 +111,21 @@ internal sealed class InboxQueries
             .Blob(arrival.ContentHash)
             .Time(arrival.ReceivedAt)
             .Blob(arrival.Body);
+        AddLabels(batch, [(id, arrival.Labels)]);
+    }
+
+    // Of those that were stored a moment ago.
+    private void AddLabels(NpgsqlBatch batch, IReadOnlyList<(Guid Id, InboxLabels? Labels)> arrivals)
+    {
+        var labelled = arrivals.Where(a => a.Labels is not null).ToList();
+        if (labelled.Count > 0)
+        {
+            batch
+                .Add(_addLabels)
+                .Ids([.. labelled.Select(a => a.Id)])
+                .Texts([.. labelled.Select(a => a.Labels!.Id)])
+                .Texts([.. labelled.Select(a => a.Labels!.Type)]);
+        }
     }
 
     public void Claim(NpgsqlBatch batch, string group, InboxClaimRequest request)
@@ -154,22 +153,6 @@ internal sealed class InboxQueries
             .Numbers([.. rows.Select(r => r.End.Counts ? 0 : 1)])
             .Numbers([.. rows.Select(r => (long)r.End.After.TotalMilliseconds)]);
     }
-
-    public void Replay(NpgsqlBatch batch, string group, Guid id) => batch.Add(_replay).Text(group).Id(id);
-
-    public void Resolve(NpgsqlBatch batch, string group, Guid id, bool accept) =>
-        batch.Add(accept ? _accept : _keepFirst).Text(group).Id(id);
-
-    public void Find(NpgsqlBatch batch, string group, Guid id) => batch.Add(_find).Text(group).Id(id);
-
-    public void List(NpgsqlBatch batch, string group, string? source, InboxState? state, int limit, long? before) =>
-        batch
-            .Add(_list)
-            .Text(group)
-            .Number(before ?? long.MaxValue)
-            .Text(source)
-            .Text(state is { } s ? InboxRules.NameOf(s) : null)
-            .Number(limit);
 
     /// <summary>Reads the columns of an event.</summary>
     public static async Task<InboxEvent> ReadAsync(NpgsqlDataReader reader) =>

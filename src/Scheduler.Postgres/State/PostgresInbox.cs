@@ -1,11 +1,10 @@
-using Npgsql;
 using Scheduler.Inbox;
 using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
 /// <summary>The inbox on PostgreSQL, by the server's clock. Thread-safe.</summary>
-internal sealed class PostgresInbox(StateDatabase database, string group) : IInbox
+internal sealed partial class PostgresInbox(StateDatabase database, string group) : IInbox
 {
     private readonly InboxQueries _queries = new(database.Place);
 
@@ -78,57 +77,6 @@ internal sealed class PostgresInbox(StateDatabase database, string group) : IInb
             cancellationToken
         );
         return [.. ends.Select(end => Guid.TryParse(end.Id, out var id) && written.Contains(id))];
-    }
-
-    public ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken) =>
-        ChangeAsync(id, (batch, key) => _queries.Replay(batch, group, key), cancellationToken);
-
-    public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
-        ChangeAsync(id, (batch, key) => _queries.Resolve(batch, group, key, accept), cancellationToken);
-
-    public async ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) =>
-        Guid.TryParse(id, out var key)
-            ? await database.CallAsync(
-                batch => _queries.Find(batch, group, key),
-                static async reader => await reader.ReadAsync() ? await InboxQueries.ReadAsync(reader) : null,
-                cancellationToken
-            )
-            : null;
-
-    public async ValueTask<IReadOnlyList<InboxEvent>> ListAsync(
-        string? source,
-        InboxState? state,
-        int limit,
-        long? before,
-        CancellationToken cancellationToken
-    )
-    {
-        LedgerRules.CheckLimit(limit, 1_000);
-        return await database.CallAsync(
-            batch => _queries.List(batch, group, source, state, limit, before),
-            static async reader =>
-            {
-                var events = new List<InboxEvent>();
-                while (await reader.ReadAsync())
-                {
-                    events.Add(await InboxQueries.ReadAsync(reader));
-                }
-                return events;
-            },
-            cancellationToken
-        );
-    }
-
-    private async ValueTask<InboxChange> ChangeAsync(string id, Action<NpgsqlBatch, Guid> change, CancellationToken cancellationToken)
-    {
-        var changed =
-            Guid.TryParse(id, out var key)
-            && await database.CallDurablyAsync(
-                batch => change(batch, key),
-                static async reader => await reader.ReadAsync(),
-                cancellationToken
-            );
-        return new InboxChange(await FindAsync(id, cancellationToken), changed);
     }
 
     /// <summary>What those are that met a row: by what is committed now, which is read only after the insert waited for it.</summary>

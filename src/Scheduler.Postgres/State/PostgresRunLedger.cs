@@ -251,6 +251,7 @@ internal sealed class PostgresRunLedger : IRunLedger
             cancellationToken
         );
         await PruneAllAsync(_queries.PruneSkips, before, cancellationToken);
+        await PruneAllAsync(_queries.PruneAudit, before, cancellationToken);
         await PruneAllAsync(_queries.PruneFences, before - FencesStay, cancellationToken);
     }
 

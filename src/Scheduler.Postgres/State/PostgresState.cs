@@ -1,3 +1,4 @@
+using Scheduler.Auditing;
 using Scheduler.Hosting;
 using Scheduler.Inbox;
 using Scheduler.Locking;
@@ -43,6 +44,7 @@ public sealed class PostgresState : IState
         Members = new PostgresMemberRegistry(_database, context.Group, context.Time);
         Pauses = new PostgresJobPauses(_database, context.Group);
         Inbox = new PostgresInbox(_database, context.Group);
+        Audit = new PostgresAudit(_database, context.Group);
         Pair = new PostgresPairLedger(_database, context.Group);
     }
 
@@ -75,6 +77,9 @@ public sealed class PostgresState : IState
 
     /// <inheritdoc/>
     public IInbox Inbox { get; }
+
+    /// <inheritdoc/>
+    public IAuditTrail Audit { get; }
 
     /// <inheritdoc/>
     public IPairLedger Pair { get; }

@@ -163,6 +163,9 @@ internal sealed class RunQueries(StatePlace place)
     /// <summary>Deletes counts of skips of a time that is over.</summary>
     public string PruneSkips { get; } = PostgresRunSkips.Prune(place);
 
+    /// <summary>Deletes audit entries of a time that is over.</summary>
+    public string PruneAudit { get; } = PostgresAudit.Prune(place);
+
     /// <summary>Deletes fences that nobody raised for long; a claim that raises one meanwhile is passed over.</summary>
     public string PruneFences { get; } =
         $"""

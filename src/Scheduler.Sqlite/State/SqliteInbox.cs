@@ -1,11 +1,10 @@
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Scheduler.Inbox;
 
 namespace Scheduler.Sqlite.State;
 
 /// <summary>The inbox on SQLite, by the wall clock of the one host. Thread-safe.</summary>
-internal sealed class SqliteInbox(StateDatabase database, string group, TimeProvider time) : IInbox
+internal sealed partial class SqliteInbox(StateDatabase database, string group, TimeProvider time) : IInbox
 {
     private const string Columns = """
         number AS Number, id AS Id, source AS Source, state AS State, event_id AS EventId, event_type AS Type, dedupe_key AS DedupeKey,
@@ -32,21 +31,6 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
         UPDATE inbox SET state = @state, due_at = @dueAt, finished_at = @finishedAt, error = iif(@state = 'processing', error, @error),
           counted = counted - iif(@counts, 0, 1)
         WHERE group_name = @group AND id = @id AND attempts = @attempt AND state = 'processing'
-        """;
-
-    private const string Replay = """
-        UPDATE inbox SET state = 'received', due_at = @now, counted = 0
-        WHERE group_name = @group AND id = @id AND state IN ('failed', 'dead')
-        """;
-
-    // As an event of its own it has effects of its own.
-    private const string Accept = """
-        UPDATE inbox SET state = 'received', due_at = @now, dedupe_key = dedupe_key || '~' || id
-        WHERE group_name = @group AND id = @id AND state = 'conflict'
-        """;
-
-    private const string KeepFirst = """
-        UPDATE inbox SET state = 'ignored', finished_at = @now WHERE group_name = @group AND id = @id AND state = 'conflict'
         """;
 
     public ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(IReadOnlyList<InboxArrival> arrivals, CancellationToken cancellationToken)
@@ -110,72 +94,6 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
         );
     }
 
-    public ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken) => ChangeAsync(Replay, id, cancellationToken);
-
-    public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
-        ChangeAsync(accept ? Accept : KeepFirst, id, cancellationToken);
-
-    public ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) =>
-        database.ReadAsync(connection => Find(connection, id), cancellationToken);
-
-    public ValueTask<IReadOnlyList<InboxEvent>> ListAsync(
-        string? source,
-        InboxState? state,
-        int limit,
-        long? before,
-        CancellationToken cancellationToken
-    )
-    {
-        Runs.LedgerRules.CheckLimit(limit, 1_000);
-        var sql = $"""
-            SELECT {Columns} FROM inbox WHERE group_name = @group AND number < @before
-              {(state is null ? "" : "AND state = @state")} {(source is null ? "" : "AND source = @source")}
-            ORDER BY number DESC LIMIT @limit
-            """;
-        return database.ReadAsync<IReadOnlyList<InboxEvent>>(
-            connection =>
-                [
-                    .. connection
-                        .Query<Row>(
-                            sql,
-                            new
-                            {
-                                group,
-                                source,
-                                state = state is { } s ? InboxRules.NameOf(s) : null,
-                                before = before ?? long.MaxValue,
-                                limit,
-                            }
-                        )
-                        .Select(row => row.ToRecord()),
-                ],
-            cancellationToken
-        );
-    }
-
-    private ValueTask<InboxChange> ChangeAsync(string sql, string id, CancellationToken cancellationToken) =>
-        database.WriteAsync(
-            connection =>
-            {
-                var changed = connection.Execute(
-                    sql,
-                    new
-                    {
-                        group,
-                        id,
-                        now = Times.Of(time.GetUtcNow()),
-                    }
-                );
-                return new InboxChange(Find(connection, id), changed > 0);
-            },
-            cancellationToken
-        );
-
-    private InboxEvent? Find(SqliteConnection connection, string id) =>
-        connection
-            .QuerySingleOrDefault<Row?>($"SELECT {Columns} FROM inbox WHERE group_name = @group AND id = @id", new { group, id })
-            ?.ToRecord();
-
     private object Values(InboxEnd end, DateTimeOffset now) =>
         new
         {
@@ -191,7 +109,7 @@ internal sealed class SqliteInbox(StateDatabase database, string group, TimeProv
             counts = end.Counts,
         };
 
-    private sealed class Row
+    private class Row
     {
         public long Number { get; set; }
         public string Id { get; set; } = "";

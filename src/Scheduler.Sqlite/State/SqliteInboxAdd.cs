@@ -16,6 +16,9 @@ internal static class SqliteInboxAdd
         ON CONFLICT DO NOTHING
         """;
 
+    private const string AddLabels =
+        "INSERT INTO inbox_labels (group_name, id, sender_id, sender_type) VALUES (@group, @id, @senderId, @senderType)";
+
     // Each key by its own index.
     private const string Hits = """
         SELECT id AS Id, state AS State, body_hash AS BodyHash, content_hash AS ContentHash FROM inbox
@@ -105,30 +108,47 @@ internal static class SqliteInboxAdd
         InboxState state,
         string? conflictsWith,
         DateTimeOffset now
-    ) =>
-        connection.ExecutePrepared(
-            transaction: null,
-            Insert,
-            ("@group", group),
-            ("@id", id),
-            ("@source", arrival.Source),
-            ("@state", InboxRules.NameOf(state)),
-            ("@keyed", conflictsWith is null ? 1 : 0),
-            ("@bodyKeyed", conflictsWith is null ? (InboxRules.IsBodyKey(arrival) ? 1 : 0) : 0),
-            ("@eventId", arrival.EventId),
-            ("@type", arrival.Type),
-            ("@dedupeKey", arrival.DedupeKey),
-            ("@orderKey", arrival.OrderKey),
-            ("@bodyHash", arrival.BodyHash),
-            ("@contentHash", arrival.ContentHash),
-            ("@receivedAt", Times.Of(arrival.ReceivedAt)),
-            ("@dueAt", state == InboxState.Received ? Times.Of(now) : null),
-            ("@finishedAt", state == InboxState.Ignored ? Times.Of(now) : null),
-            ("@error", InboxRules.ErrorOf(arrival.Reason)),
-            ("@conflictsWith", conflictsWith),
-            ("@bodyBytes", arrival.Body.Length),
-            ("@body", arrival.Body.ToArray())
-        ) > 0;
+    )
+    {
+        var isStored =
+            connection.ExecutePrepared(
+                transaction: null,
+                Insert,
+                ("@group", group),
+                ("@id", id),
+                ("@source", arrival.Source),
+                ("@state", InboxRules.NameOf(state)),
+                ("@keyed", conflictsWith is null ? 1 : 0),
+                ("@bodyKeyed", conflictsWith is null ? (InboxRules.IsBodyKey(arrival) ? 1 : 0) : 0),
+                ("@eventId", arrival.EventId),
+                ("@type", arrival.Type),
+                ("@dedupeKey", arrival.DedupeKey),
+                ("@orderKey", arrival.OrderKey),
+                ("@bodyHash", arrival.BodyHash),
+                ("@contentHash", arrival.ContentHash),
+                ("@receivedAt", Times.Of(arrival.ReceivedAt)),
+                ("@dueAt", state == InboxState.Received ? Times.Of(now) : null),
+                ("@finishedAt", state == InboxState.Ignored ? Times.Of(now) : null),
+                ("@error", InboxRules.ErrorOf(arrival.Reason)),
+                ("@conflictsWith", conflictsWith),
+                ("@bodyBytes", arrival.Body.Length),
+                ("@body", arrival.Body.ToArray())
+            ) > 0;
+        if (isStored && arrival.Labels is { } labels)
+        {
+            connection.Execute(
+                AddLabels,
+                new
+                {
+                    group,
+                    id,
+                    senderId = labels.Id,
+                    senderType = labels.Type,
+                }
+            );
+        }
+        return isStored;
+    }
 
     private sealed class HitRow
     {

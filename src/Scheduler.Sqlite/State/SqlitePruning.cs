@@ -4,20 +4,10 @@ using Microsoft.Data.Sqlite;
 namespace Scheduler.Sqlite.State;
 
 /// <summary>
-/// Deletes old runs, but no row of an occurrence that the reconciler may still look for: without its row it would run again. There is one
-/// writer at a time, so it goes in steps that are short enough not to be noticed by a claim that waits behind one. Thread-safe.
+/// Deletes old runs, but no row of an occurrence that the reconciler may still look for: without its row it would run again. Thread-safe.
 /// </summary>
 internal sealed class SqlitePruning(StateDatabase database, string group, TimeProvider time)
 {
-    // A claim may wait for a step that has begun and go together with the next; what a commit costs comes on top.
-    private static readonly TimeSpan LongestStep = TimeSpan.FromMilliseconds(3);
-
-    // Before the log is so long that the writer would move its pages itself, while claims wait.
-    private const int StepsBetweenCheckpoints = 3;
-
-    private const int SmallestStep = 10;
-    private const int FirstStep = 50;
-    private const int LargestStep = 500;
     private const int FencesOfStep = 1_000;
 
     // Idle fences may go after seven days: tokens grow with time, so a new one starts above (DESIGN: tokens grow).
@@ -44,54 +34,44 @@ internal sealed class SqlitePruning(StateDatabase database, string group, TimePr
           AND resource NOT IN (SELECT lock_key FROM runs WHERE group_name = @group AND {RunRow.IsOpen})
         """;
 
-    /// <summary>Deletes at most so many runs; when none is left, counts of skips of that time and idle fences too.</summary>
+    private readonly SqliteSteps _steps = new(database, time);
+
+    /// <summary>Deletes at most so many runs; when none is left, skips and audit entries of that time and idle fences too.</summary>
     /// <returns>How many runs were deleted.</returns>
     public async ValueTask<int> RunAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
     {
         var before = Times.Of(finishedBefore);
-        var (deleted, step) = (0, FirstStep);
-        for (var steps = 1; deleted < limit; steps++)
+        var deleted = await _steps.RunAsync((connection, most) => DeleteRuns(connection, before, most), limit, cancellationToken);
+        if (deleted < limit)
         {
-            var most = Math.Min(step, limit - deleted);
-            var (count, took) = await database.WriteAsync(connection => DeleteRuns(connection, before, most), cancellationToken);
-            deleted += count;
-            if (count < most)
-            {
-                await database.WriteAsync(c => SqliteJobPauses.Prune(c, group, finishedBefore), cancellationToken);
-                await PruneSkipsAsync(before, cancellationToken);
-                await PruneFencesAsync(Times.Of(finishedBefore - FencesStay), cancellationToken);
-                return deleted;
-            }
-            step = Next(step, most, took);
-            if (steps % StepsBetweenCheckpoints == 0)
-            {
-                await database.CheckpointAsync(cancellationToken);
-            }
+            await database.WriteAsync(c => SqliteJobPauses.Prune(c, group, finishedBefore), cancellationToken);
+            await PruneAllAsync(SqliteRunSkips.Prune, before, cancellationToken);
+            await PruneAllAsync(SqliteAudit.Prune, before, cancellationToken);
+            await PruneFencesAsync(Times.Of(finishedBefore - FencesStay), cancellationToken);
         }
         return deleted;
     }
 
-    private (int Count, TimeSpan Took) DeleteRuns(SqliteConnection connection, long before, int limit)
-    {
-        var start = time.GetTimestamp();
-        var values = new
-        {
-            group,
-            before,
-            limit,
-        };
-        return (connection.Execute(PruneRuns, values), time.GetElapsedTime(start));
-    }
+    private int DeleteRuns(SqliteConnection connection, long before, int limit) =>
+        connection.Execute(
+            PruneRuns,
+            new
+            {
+                group,
+                before,
+                limit,
+            }
+        );
 
-    // As many as take the longest step, by what the rows of the last one took; at most twice as many as before.
-    private static int Next(int step, int rows, TimeSpan took) =>
-        took <= TimeSpan.Zero ? LargestStep : (int)Math.Clamp(rows * (LongestStep / took), SmallestStep, Math.Min(LargestStep, step * 2));
-
-    private async ValueTask PruneSkipsAsync(long before, CancellationToken cancellationToken)
+    private async ValueTask PruneAllAsync(
+        Func<SqliteConnection, string, long, int, int> prune,
+        long before,
+        CancellationToken cancellationToken
+    )
     {
         while (
-            await database.WriteAsync(connection => SqliteRunSkips.Prune(connection, group, before, LargestStep), cancellationToken)
-            == LargestStep
+            await database.WriteAsync(connection => prune(connection, group, before, SqliteSteps.LargestStep), cancellationToken)
+            == SqliteSteps.LargestStep
         )
         {
             // The next ones.

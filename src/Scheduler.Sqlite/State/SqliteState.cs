@@ -1,3 +1,4 @@
+using Scheduler.Auditing;
 using Scheduler.Hosting;
 using Scheduler.Inbox;
 using Scheduler.Locking;
@@ -41,6 +42,7 @@ public sealed class SqliteState : IState
         Members = new SqliteMemberRegistry(_database, context.Group, context.Time);
         Pauses = new SqliteJobPauses(_database, context.Group, context.Time);
         Inbox = new SqliteInbox(_database, context.Group, context.Time);
+        Audit = new SqliteAudit(_database, context.Group);
         Pair = new SqlitePairLedger(_database, context.Group, context.Time);
     }
 
@@ -70,6 +72,9 @@ public sealed class SqliteState : IState
 
     /// <inheritdoc/>
     public IInbox Inbox { get; }
+
+    /// <inheritdoc/>
+    public IAuditTrail Audit { get; }
 
     /// <inheritdoc/>
     public IPairLedger Pair { get; }

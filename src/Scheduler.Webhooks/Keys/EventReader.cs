@@ -36,12 +36,16 @@ internal static class EventReader
     /// <summary>The longest event id, in bytes of UTF-8.</summary>
     public const int MaxEventIdBytes = 256;
 
-    public static EventText Read(ReadOnlySpan<byte> body, KeyPlaces places)
+    /// <summary>Reads a body.</summary>
+    /// <param name="body">The body.</param>
+    /// <param name="places">What its keys are made of.</param>
+    /// <param name="typeElsewhere">The event type, where it is not in the body; at most 200 ASCII characters.</param>
+    public static EventText Read(ReadOnlySpan<byte> body, KeyPlaces places, string? typeElsewhere = null)
     {
         var problem = JsonTape.Read(body, out var tape);
         try
         {
-            return problem is null ? Read(ref tape, places) : new EventText { Problem = problem };
+            return problem is null ? Read(ref tape, places, typeElsewhere) : new EventText { Problem = problem };
         }
         finally
         {
@@ -49,9 +53,9 @@ internal static class EventReader
         }
     }
 
-    private static EventText Read(ref JsonTape tape, KeyPlaces places)
+    private static EventText Read(ref JsonTape tape, KeyPlaces places, string? typeElsewhere)
     {
-        string? type = null;
+        var type = typeElsewhere;
         var typeAt = places.Type is null ? -1 : tape.Find(places.Type);
         // A sender that writes null where it has no type means that there is none.
         if (typeAt >= 0 && tape.Kind(typeAt) == NodeKind.Null)
@@ -68,11 +72,11 @@ internal static class EventReader
             return new EventText { Problem = $"no event id: {idProblem}" };
         }
         Span<byte> buffer = stackalloc byte[KeyText.MaxBytes];
-        if (Join(ref tape, places.Dedupe, buffer, hasType: true, typeAt, out var dedupeKey) is { } dedupeProblem)
+        if (Join(ref tape, places.Dedupe, buffer, type ?? "", out var dedupeKey) is { } dedupeProblem)
         {
             return new EventText { Problem = $"no key: {dedupeProblem}" };
         }
-        if (Join(ref tape, places.Order, buffer, hasType: false, -1, out var orderKey) is { } orderProblem)
+        if (Join(ref tape, places.Order, buffer, type: null, out var orderKey) is { } orderProblem)
         {
             return new EventText { Problem = $"no key: {orderProblem}" };
         }
@@ -87,8 +91,7 @@ internal static class EventReader
         scoped ref JsonTape tape,
         IReadOnlyList<JsonPointer> places,
         scoped Span<byte> buffer,
-        bool hasType,
-        int typeAt,
+        string? type,
         out string key
     )
     {
@@ -96,9 +99,10 @@ internal static class EventReader
         var text = new KeyText(buffer);
         try
         {
-            if (hasType)
+            if (type is not null)
             {
-                text.Add(typeAt < 0 ? [] : tape.Text(typeAt));
+                Span<byte> bytes = stackalloc byte[MaxTypeBytes];
+                text.Add(bytes[..Encoding.UTF8.GetBytes(type, bytes)]);
             }
             for (var i = 0; i < places.Count; i++)
             {

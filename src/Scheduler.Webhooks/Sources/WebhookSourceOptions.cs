@@ -29,9 +29,13 @@ public sealed class WebhookSourceOptions
     /// <see langword="false"/>.</summary>
     public bool AllowUnsigned { get; set; }
 
-    /// <summary>The pointer to the event type; the value may be absent. Default <c>/type</c>; <see langword="null"/> or empty: events have
-    /// no type.</summary>
-    public string? TypeFrom { get; set; } = "/type";
+    /// <summary>
+    /// Where the event type is; the value may be absent: a pointer, or <c>header:</c> and the name of a header, of which 1 to 200 visible
+    /// ASCII characters are taken. Anybody on the way may change a header that is not signed: it then finds another handler, or none, but
+    /// the same body is no new event. Default for <c>github</c> <c>header:X-GitHub-Event</c>, for <c>shopify</c>
+    /// <c>header:X-Shopify-Topic</c>, else <c>/type</c>; empty: events have no type.
+    /// </summary>
+    public string? TypeFrom { get; set; }
 
     /// <summary>The pointer to the sender's id of the event in a signed body; without the value there the delivery is quarantined. Default
     /// for <c>stripe</c> <c>/id</c>, else none. Not for <c>standard-webhooks</c>, where it is a header, and <c>none</c>, where nothing is

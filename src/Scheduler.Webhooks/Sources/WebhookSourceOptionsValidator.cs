@@ -128,9 +128,15 @@ public static class WebhookSourceOptionsValidator
                 + (scheme.Name == Scheme.None ? "nothing is signed, so no id can be trusted" : "the id is in a signed header")
                 + "; remove it.";
         }
+        var typeHeader = TypePlace.HeaderOf(options.TypeFrom);
+        if (typeHeader is not null && !IsHeaderName(typeHeader))
+        {
+            yield return $"{place}:TypeFrom is '{options.TypeFrom}'; behind 'header:' stands the name of a header, for example "
+                + "header:X-GitHub-Event.";
+        }
         (string Name, string? Value)[] single =
         [
-            (nameof(options.TypeFrom), options.TypeFrom),
+            (nameof(options.TypeFrom), typeHeader is null ? options.TypeFrom : null),
             (nameof(options.EventIdFrom), options.EventIdFrom),
         ];
         foreach (var (name, value) in single.Where(s => !string.IsNullOrEmpty(s.Value)))

@@ -14,6 +14,7 @@ public readonly record struct WebhookLabels(string? Id, string? Type)
     internal static WebhookLabels Read(in WebhookHeaders headers, string idHeader, string typeHeader) =>
         new(Usable(headers[idHeader].Value), Usable(headers[typeHeader].Value));
 
-    private static string? Usable(string? value) =>
+    /// <summary>What a header says, if it is 1 to 200 visible ASCII characters.</summary>
+    internal static string? Usable(string? value) =>
         value is { Length: > 0 and <= MaxLength } && !value.AsSpan().ContainsAnyExceptInRange('!', '~') ? value : null;
 }

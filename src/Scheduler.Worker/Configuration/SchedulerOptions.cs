@@ -58,6 +58,14 @@ internal sealed class WebhooksOptions
 
     /// <summary>How many events this replica processes at once. Default 16; 1 to 500.</summary>
     public int Degree { get; set; } = 16;
+
+    /// <summary>How long the bodies of finished events are kept by the job that prunes; an event without its body cannot be replayed.
+    /// Default 30 days; 1 h to 36,500 days.</summary>
+    public TimeSpan KeepBodies { get; set; } = TimeSpan.FromDays(30);
+
+    /// <summary>How long keys, hashes and outcomes of finished events are kept where signatures cover a time; else for ever. Default 400
+    /// days; 400 to 36,500 days, or 0 for ever.</summary>
+    public TimeSpan KeepKeys { get; set; } = TimeSpan.FromDays(400);
 }
 
 /// <summary>Section <c>Scheduler:Ingress</c>.</summary>

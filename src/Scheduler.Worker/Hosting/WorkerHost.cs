@@ -60,6 +60,13 @@ internal static class WorkerHost
     private static void AddScheduler(IServiceCollection services, Settings settings, BoundAddresses addresses)
     {
         services.AddSingleton(new PruneOptions { KeepRuns = settings.Scheduler.State.KeepRuns });
+        services.AddSingleton(p => new PruneInboxOptions
+        {
+            KeepBodies = settings.Scheduler.Webhooks.KeepBodies,
+            KeepKeys = settings.Scheduler.Webhooks.KeepKeys,
+            Sources = p.GetService<WebhookSources>() is { } sources ? [.. sources.Names] : [],
+            TimedSources = p.GetService<WebhookSources>()?.Timed ?? [],
+        });
         services.AddPayments(settings.Payments);
         services.AddQuartz(quartz =>
         {
@@ -75,7 +82,7 @@ internal static class WorkerHost
             var webhooks = settings.Scheduler.Webhooks;
             services.AddPaymentWebhooks();
             services.AddWebhooks(webhooks.Sources, webhooks.Degree, settings.Scheduler.Stop.Grace, settings.Scheduler.Locks.ToLeases());
-            services.AddSingleton<RefusalLog>().AddSingleton<WebhookEndpoint>();
+            services.AddSingleton<RefusalLog>().AddSingleton<WebhookEndpoint>().AddSingleton<Reexamination>();
             services.AddSingleton(p => new WebhookSources(
                 webhooks,
                 p.GetRequiredService<WebhookRoutes>(),

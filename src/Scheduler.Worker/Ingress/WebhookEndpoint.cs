@@ -13,13 +13,7 @@ namespace Scheduler.Worker.Ingress;
 /// sending it again is of no use; 503 that nothing is known to be stored. Nothing of a body, and no secret, is logged or answered.
 /// Thread-safe.
 /// </summary>
-internal sealed class WebhookEndpoint(
-    WebhookSources sources,
-    InboxWriter inbox,
-    RefusalLog refusals,
-    TimeProvider time,
-    ILogger<WebhookEndpoint> logger
-)
+internal sealed class WebhookEndpoint(WebhookSources sources, InboxWriter inbox, RefusalLog refusals, TimeProvider time)
 {
     private const string RetryAfterSeconds = "2";
 
@@ -60,6 +54,7 @@ internal sealed class WebhookEndpoint(
         if (verdict is WebhookVerdict.Refused refused)
         {
             refusals.Add(intake.Source, refused.Status, refused.Reason);
+            WebhookMetrics.Add(intake.Source, "refused");
             return Refusal(refused.Status, "Refused", refused.Reason);
         }
         // Copied to its own size: a call to State that is given up may read it later, when the pooled buffer has another owner.
@@ -69,6 +64,7 @@ internal sealed class WebhookEndpoint(
         if (receipt.Refusal is { } refusal)
         {
             refusals.Add(intake.Source, StatusCodes.Status503ServiceUnavailable, refusal);
+            WebhookMetrics.Add(intake.Source, "notStored");
             context.Response.Headers.RetryAfter = RetryAfterSeconds;
             return Refusal(
                 StatusCodes.Status503ServiceUnavailable,
@@ -76,33 +72,39 @@ internal sealed class WebhookEndpoint(
                 "The event is not known to be stored; send it again later."
             );
         }
-        return Answer(intake, arrival, receipt.Answer);
+        var view = ViewOf(intake, arrival, receipt.Answer);
+        WebhookMetrics.Add(intake.Source, view.Status);
+        // A copy of what is processed or contradicted is no news; what is stored, or kept for a person, is accepted.
+        var isNews = view.Status is "accepted" or "ignored" or "quarantined";
+        return TypedResults.Json(view, statusCode: isNews ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
     }
 
-    private IResult Answer(WebhookIntake intake, InboxArrival arrival, InboxAnswer answer)
+    private WebhookView ViewOf(WebhookIntake intake, InboxArrival arrival, InboxAnswer answer)
     {
         var isNew = answer.Outcome == InboxOutcome.Stored;
         switch (answer)
         {
             case { Outcome: InboxOutcome.Conflict }:
-                logger.WebhookConflict(intake.Source, answer.Id);
-                return TypedResults.Ok(new WebhookView("conflict", answer.Id, Reason: null));
+                refusals.AddConflict(intake.Source, answer.Id);
+                return new WebhookView("conflict", answer.Id, Reason: null);
             case { State: InboxState.Quarantined }:
                 if (isNew)
                 {
-                    logger.WebhookQuarantined(intake.Source, answer.Id, arrival.Reason ?? "");
+                    refusals.AddQuarantined(intake.Source, answer.Id, arrival.Reason ?? "");
                 }
-                return TypedResults.Json(new WebhookView("quarantined", answer.Id, arrival.Reason), statusCode: 202);
+                return new WebhookView("quarantined", answer.Id, arrival.Reason);
             case { Outcome: InboxOutcome.Duplicate }:
-                return TypedResults.Ok(new WebhookView("duplicate", answer.Id, Reason: null));
+                return new WebhookView("duplicate", answer.Id, Reason: null);
             default:
-                var status = answer.State == InboxState.Ignored ? "ignored" : "accepted";
-                return TypedResults.Json(new WebhookView(status, answer.Id, Reason: null), statusCode: 202);
+                return new WebhookView(answer.State == InboxState.Ignored ? "ignored" : "accepted", answer.Id, Reason: null);
         }
     }
 
-    private static ProblemHttpResult TooLarge(WebhookIntake intake) =>
-        Refusal(StatusCodes.Status413PayloadTooLarge, "Too large", $"The body is larger than {intake.MaxBodyBytes} bytes.");
+    private static ProblemHttpResult TooLarge(WebhookIntake intake)
+    {
+        WebhookMetrics.Add(intake.Source, "refused");
+        return Refusal(StatusCodes.Status413PayloadTooLarge, "Too large", $"The body is larger than {intake.MaxBodyBytes} bytes.");
+    }
 
     private static ProblemHttpResult Refusal(int status, string title, string reason) =>
         TypedResults.Problem(reason, statusCode: status, title: title);

@@ -1,6 +1,7 @@
 using Scheduler.Inbox;
 using Scheduler.Webhooks;
 using Scheduler.Webhooks.Processing;
+using Scheduler.Webhooks.Verification;
 using Scheduler.Worker.Configuration;
 
 namespace Scheduler.Worker.Ingress;
@@ -21,6 +22,9 @@ internal sealed class WebhookSources
 
     /// <summary>The names.</summary>
     public IReadOnlyCollection<string> Names => _intakes.Keys;
+
+    /// <summary>The names of those whose signatures cover a time: an old delivery of theirs is refused for its age.</summary>
+    public IReadOnlyList<string> Timed => [.. _intakes.Values.Where(i => i.Signs.HasFlag(SignedParts.Timestamp)).Select(i => i.Source)];
 
     /// <summary>Finds a source, or <see langword="null"/>.</summary>
     public WebhookIntake? Find(string name) => _intakes.GetValueOrDefault(name);
@@ -46,6 +50,7 @@ internal sealed class WebhookSources
                 IsBodyUnique = intake.IsBodyUnique,
                 Body = body,
                 ReceivedAt = now,
+                Labels = LabelsOf(e.Labels),
             },
             WebhookVerdict.Quarantined q => new InboxArrival
             {
@@ -57,7 +62,11 @@ internal sealed class WebhookSources
                 Body = body,
                 ReceivedAt = now,
                 Reason = q.Reason,
+                Labels = LabelsOf(q.Labels),
             },
             _ => throw new ArgumentOutOfRangeException(nameof(verdict), verdict, "A refused delivery does not arrive."),
         };
+
+    private static InboxLabels? LabelsOf(WebhookLabels labels) =>
+        labels is { Id: null, Type: null } ? null : new InboxLabels(labels.Id, labels.Type);
 }

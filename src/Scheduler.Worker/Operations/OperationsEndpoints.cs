@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http.HttpResults;
+using Scheduler.Auditing;
 using Scheduler.Jobs;
 using Scheduler.Runs;
 using Scheduler.Worker.Configuration;
@@ -16,16 +17,23 @@ internal static class OperationsEndpoints
         app.MapGet("/health/live", () => TypedResults.Ok(new HealthView("live", Reasons: null)));
         app.MapGet("/health/ready", Ready);
         app.MapGet("/api/jobs", JobsAsync);
-        app.MapPost("/api/jobs/{job}/trigger", TriggerEndpoint.TriggerAsync);
-        app.MapPost("/api/jobs/{job}/pause", PauseEndpoints.PauseAsync);
-        app.MapPost("/api/jobs/{job}/resume", PauseEndpoints.ResumeAsync);
         app.MapGet("/api/runs", RunsAsync);
         app.MapGet("/api/runs/{id}", RunAsync);
-        app.MapPost("/api/runs/{id}/retry", TriggerEndpoint.RetryAsync);
         app.MapGet("/api/skips", SkipsAsync);
         app.MapGet("/api/locks", LocksAsync);
         app.MapGet("/api/replicas", ReplicasAsync);
-        InboxEndpoints.Map(app);
+        app.MapGet("/api/audit", AuditAsync);
+        app.MapGet("/api/inbox", InboxEndpoints.ListAsync);
+        app.MapGet("/api/inbox/{id}", InboxEndpoints.FindAsync);
+        // All that changes something is mapped here, and so audited.
+        var changes = app.MapGroup("").AddEndpointFilter<RouteGroupBuilder, AuditFilter>();
+        changes.MapPost("/api/jobs/{job}/trigger", TriggerEndpoint.TriggerAsync);
+        changes.MapPost("/api/jobs/{job}/pause", PauseEndpoints.PauseAsync);
+        changes.MapPost("/api/jobs/{job}/resume", PauseEndpoints.ResumeAsync);
+        changes.MapPost("/api/runs/{id}/retry", TriggerEndpoint.RetryAsync);
+        changes.MapPost("/api/inbox/replay", InboxReplayEndpoints.ReplayAllAsync);
+        changes.MapPost("/api/inbox/{id}/replay", InboxReplayEndpoints.ReplayAsync);
+        changes.MapPost("/api/inbox/{id}/resolve", InboxEndpoints.ResolveAsync);
     }
 
     private static IResult Ready(HttpContext context, ReplicaStatus status, BoundAddresses addresses)
@@ -102,6 +110,22 @@ internal static class OperationsEndpoints
         );
     }
 
+    private static async Task<IResult> AuditAsync(HttpContext context, OperationsReader reader)
+    {
+        var parameters = new Parameters(context, "limit", "before");
+        var (limit, before) = (parameters.Limit(), parameters.Text("before"));
+        return await RecordsAsync(
+            parameters,
+            reader,
+            async state =>
+            {
+                var page = await state.CallAsync((s, token) => s.Audit.ListAsync(limit, before, token), context.RequestAborted);
+                return new ListView<AuditEntry>(page.Items, page.Next);
+            },
+            cursor: "before"
+        );
+    }
+
     /// <summary>To what changes something and needs records.</summary>
     public static ProblemHttpResult NoRecords() =>
         TypedResults.Problem(NoState, statusCode: StatusCodes.Status409Conflict, title: "No records");
@@ -139,7 +163,8 @@ internal static class OperationsEndpoints
     public static async Task<IResult> RecordsAsync<T>(
         Parameters parameters,
         OperationsReader reader,
-        Func<StateGuard, Task<ListView<T>>> list
+        Func<StateGuard, Task<ListView<T>>> list,
+        string cursor = "cursor"
     )
     {
         if (parameters.Errors.Count > 0)
@@ -147,19 +172,19 @@ internal static class OperationsEndpoints
             return Bad(parameters);
         }
         return reader.State is { } state
-            ? await PageAsync(parameters, () => list(state))
+            ? await PageAsync(parameters, () => list(state), cursor)
             : TypedResults.Problem(NoState, statusCode: StatusCodes.Status404NotFound);
     }
 
-    private static async Task<IResult> PageAsync<T>(Parameters parameters, Func<Task<ListView<T>>> list)
+    private static async Task<IResult> PageAsync<T>(Parameters parameters, Func<Task<ListView<T>>> list, string cursor = "cursor")
     {
         try
         {
             return TypedResults.Ok(await list());
         }
-        catch (Exception e) when (e is ArgumentException or FormatException && parameters.Text("cursor") is not null)
+        catch (Exception e) when (e is ArgumentException or FormatException && parameters.Text(cursor) is not null)
         {
-            parameters.Errors["cursor"] = ["must be the 'next' of the page before, unchanged"];
+            parameters.Errors[cursor] = ["must be the 'next' of the page before, unchanged"];
             return Bad(parameters);
         }
     }

@@ -50,7 +50,7 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
                     context,
                     context.Response.StatusCode,
                     "There is nothing here",
-                    "See /api/jobs, /api/runs, /api/skips, /api/inbox, /api/locks, /api/replicas."
+                    "See /api/jobs, /api/runs, /api/skips, /api/inbox, /api/locks, /api/replicas, /api/audit."
                 );
             }
         }

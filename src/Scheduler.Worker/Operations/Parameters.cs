@@ -97,6 +97,31 @@ internal sealed class Parameters
         return null;
     }
 
+    /// <summary><c>true</c> or <c>false</c>; false when it is not given.</summary>
+    public bool Flag(string name)
+    {
+        if (_query.ContainsKey(name) && _query[name].ToString() is not ("true" or "false"))
+        {
+            Errors[name] = ["must be true or false"];
+        }
+        return _query[name] == "true";
+    }
+
+    /// <summary>The number in <c>cursor</c> that a page before gave.</summary>
+    public long? Number()
+    {
+        if (!_query.ContainsKey("cursor"))
+        {
+            return null;
+        }
+        if (long.TryParse(_query["cursor"], NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0)
+        {
+            return number;
+        }
+        Errors["cursor"] = ["must be the 'next' of the page before, unchanged"];
+        return null;
+    }
+
     public int Limit()
     {
         if (!_query.ContainsKey("limit"))

@@ -41,7 +41,7 @@ internal static class PauseEndpoints
         switch (await change(pauses, job, context.RequestAborted))
         {
             case PauseAnswer.Done { Pause: var pause }:
-                Log.PauseChanged(logger, job, isPaused ? "paused" : "resumed", context.Connection.RemoteIpAddress?.ToString());
+                Log.PauseChanged(logger, job, isPaused ? "paused" : "resumed", Caller.Of(context));
                 return TypedResults.Ok(new PauseView(job, isPaused, pause?.Since, pause?.Until));
             case PauseAnswer.UnknownJob { Known: var known }:
                 return OperationsEndpoints.NoSuchJob(job, known);

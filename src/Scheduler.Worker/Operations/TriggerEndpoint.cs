@@ -94,7 +94,7 @@ internal static class TriggerEndpoint
 
     private static Accepted<RunView> Accepted(HttpContext context, RunRecord run, ILogger logger)
     {
-        Log.RunAsked(logger, run.Id, run.Job, context.Connection.RemoteIpAddress?.ToString());
+        Log.RunAsked(logger, run.Id, run.Job, Caller.Of(context));
         return TypedResults.Accepted($"/api/runs/{run.Id}", RunView.From(run));
     }
 

@@ -37,18 +37,33 @@ internal static partial class Log
     [LoggerMessage(
         4022,
         LogLevel.Error,
-        "An event of webhook source {Source} contradicts event {EventId}: its keys, other content; a person decides"
+        "An event of webhook source {Source} contradicts event {EventId}: its keys, other content; a person decides ({Count} since this "
+            + "was said last)"
     )]
-    public static partial void WebhookConflict(this ILogger logger, string source, string eventId);
+    public static partial void WebhookConflict(this ILogger logger, string source, string eventId, int count);
 
-    [LoggerMessage(4023, LogLevel.Error, "Event {EventId} of webhook source {Source} is quarantined: {Reason}")]
-    public static partial void WebhookQuarantined(this ILogger logger, string source, string eventId, string reason);
+    [LoggerMessage(
+        4023,
+        LogLevel.Error,
+        "Event {EventId} of webhook source {Source} is quarantined ({Count} since this was said last): {Reason}"
+    )]
+    public static partial void WebhookQuarantined(this ILogger logger, string eventId, string source, int count, string reason);
 
     [LoggerMessage(4024, LogLevel.Information, "Webhooks: {Url}/webhooks/{Sources}")]
     public static partial void Ingress(ILogger logger, string url, string sources);
 
     [LoggerMessage(4025, LogLevel.Information, "Event {EventId} of webhook source {Source} was {Change} on request from {Client}")]
     public static partial void EventChanged(ILogger logger, string eventId, string source, string change, string? client);
+
+    [LoggerMessage(4026, LogLevel.Information, "{Count} events (source {Source}, state {State}) were replayed on request from {Client}")]
+    public static partial void EventsReplayed(ILogger logger, int count, string? source, string state, string? client);
+
+    [LoggerMessage(
+        4027,
+        LogLevel.Warning,
+        "{Action} of {Target} by {Client} was answered with {Status}; the audit trail does not say so: {Reason}"
+    )]
+    public static partial void NotAudited(ILogger logger, string action, string target, string client, int status, string reason);
 
     [LoggerMessage(4008, LogLevel.Information, "Replica {ReplicaName} has stopped")]
     public static partial void Stopped(ILogger logger, string replicaName);

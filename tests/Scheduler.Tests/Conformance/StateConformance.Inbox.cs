@@ -221,51 +221,6 @@ public abstract partial class StateConformance
     }
 
     [Fact]
-    public async Task A_person_may_let_a_dead_event_be_tried_again()
-    {
-        await AddAsync(Arrival("1"));
-        var claim = Assert.Single(await ClaimAsync());
-        Assert.False((await _state.Inbox.ReplayAsync(claim.Event.Id, Cancel)).IsChanged);
-        await FinishAsync(claim, InboxState.Dead, error: "broken");
-
-        var change = await _state.Inbox.ReplayAsync(claim.Event.Id, Cancel);
-        Assert.True(change.IsChanged);
-        Assert.Equal((InboxState.Received, 0), (change.Event!.State, change.Event.Counted));
-        var again = Assert.Single(await ClaimAsync());
-        Assert.Equal((2, 1), (again.Event.Attempts, again.Event.Counted));
-        await FinishAsync(again, InboxState.Done);
-        Assert.Equal(InboxState.Done, (await _state.Inbox.ReplayAsync(claim.Event.Id, Cancel)).Event!.State);
-        Assert.Equal(new InboxChange(null, false), await _state.Inbox.ReplayAsync("no-such-id", Cancel));
-        Assert.Null((await (await OpenAsync("b")).Inbox.ReplayAsync(claim.Event.Id, Cancel)).Event);
-    }
-
-    [Fact]
-    public async Task A_person_keeps_the_first_of_two_that_contradict_each_other_or_accepts_both()
-    {
-        await AddAsync(Arrival("1", content: "a"));
-        await FinishAsync(Assert.Single(await ClaimAsync()), InboxState.Done);
-        await AddAsync(Arrival("1", content: "b"));
-        await AddAsync(Arrival("1", content: "c"));
-        await AddAsync(Arrival("1", type: "later"));
-        var conflicts = (await ListAsync(InboxState.Conflict)).OrderBy(e => e.Number).ToList();
-        Assert.Empty(await ClaimAsync());
-
-        var kept = await _state.Inbox.ResolveAsync(conflicts[0].Id, accept: false, Cancel);
-        Assert.Equal((true, InboxState.Ignored), (kept.IsChanged, kept.Event!.State));
-        Assert.False((await _state.Inbox.ResolveAsync(conflicts[0].Id, accept: true, Cancel)).IsChanged);
-        Assert.Empty(await ClaimAsync());
-
-        Assert.True((await _state.Inbox.ResolveAsync(conflicts[1].Id, accept: true, Cancel)).IsChanged);
-        var accepted = Assert.Single(await ClaimAsync());
-        Assert.Equal($"payment.succeeded:1~{conflicts[1].Id}", accepted.Event.DedupeKey);
-        await FinishAsync(accepted, InboxState.Done);
-        Assert.Equal("later:1", Assert.Single(await ClaimAsync()).Event.DedupeKey);
-        // The same content again is known.
-        Assert.Equal(InboxOutcome.Duplicate, (await AddAsync(Arrival("1", content: "c"))).Outcome);
-        Assert.False((await _state.Inbox.ResolveAsync("no-such-id", accept: true, Cancel)).IsChanged);
-    }
-
-    [Fact]
     public async Task What_no_inbox_keeps_is_refused()
     {
         foreach (
@@ -318,7 +273,7 @@ public abstract partial class StateConformance
     private async Task<InboxAnswer> AddAsync(InboxArrival arrival) => (await _state.Inbox.AddAsync([arrival], Cancel))[0];
 
     private async Task<IReadOnlyList<InboxEvent>> ListAsync(InboxState? state = null) =>
-        await _state.Inbox.ListAsync(null, state, 1_000, null, Cancel);
+        (await _state.Inbox.ListAsync(new InboxQuery(State: state, Limit: 1_000), Cancel)).Items;
 
     private async Task<IReadOnlyList<InboxClaim>> ClaimAsync(int limit = 100, IReadOnlyList<string>? goOn = null) =>
         await _state.Inbox.ClaimAsync(new("replica", ["payments"], limit, Hold, goOn ?? []), Cancel);

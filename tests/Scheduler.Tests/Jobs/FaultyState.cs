@@ -1,4 +1,5 @@
 using System.Reflection;
+using Scheduler.Auditing;
 using Scheduler.Inbox;
 using Scheduler.Jobs;
 using Scheduler.Locking;
@@ -35,6 +36,8 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
     public IJobPauses Pauses => Reach(inner.Pauses);
 
     public IInbox Inbox => Reach(inner.Inbox);
+
+    public IAuditTrail Audit => Reach(inner.Audit);
 
     public IPairLedger Pair => Reach(inner.Pair);
 

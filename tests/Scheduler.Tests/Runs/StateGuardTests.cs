@@ -123,6 +123,8 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public IJobPauses Pauses => throw new NotSupportedException();
 
+        public Scheduler.Auditing.IAuditTrail Audit => throw new NotSupportedException();
+
         public Scheduler.Inbox.IInbox Inbox => throw new NotSupportedException();
 
         public IPairLedger Pair => throw new NotSupportedException();

@@ -185,19 +185,28 @@ public sealed class InboxWriterTests : IAsyncDisposable
         public ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
-        public ValueTask<InboxChange> ReplayAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
+        public ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public ValueTask<InboxPage> ListAsync(InboxQuery query, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public ValueTask<int> ReplayAsync(IReadOnlyList<string> ids, bool force, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
 
         public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
-        public ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
+        public ValueTask<InboxBody?> ReadAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
 
-        public ValueTask<IReadOnlyList<InboxEvent>> ListAsync(
-            string? source,
-            InboxState? state,
-            int limit,
-            long? before,
-            CancellationToken cancellationToken
-        ) => throw new NotSupportedException();
+        public ValueTask<InboxReceived> ReceiveAsync(string id, InboxArrival arrival, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
+        public ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
+        public ValueTask<int> DeleteAsync(string source, DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
+        public ValueTask<int> DropQuarantinedAsync(string source, int keep, int limit, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
     }
 }

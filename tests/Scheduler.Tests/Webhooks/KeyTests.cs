@@ -27,7 +27,30 @@ public sealed class KeyTests
 
         Assert.Null(read.Type);
         Assert.Equal(":1", read.DedupeKey);
-        Assert.Equal(":1", Source.Event("""{"orderId":1,"type":"t"}""", o => o.TypeFrom = null).DedupeKey);
+        Assert.Equal(":1", Source.Event("""{"orderId":1,"type":"t"}""", o => o.TypeFrom = "").DedupeKey);
+    }
+
+    [Fact]
+    public void The_type_may_be_in_a_header()
+    {
+        var options = Source.Options("none");
+        options.TypeFrom = "header:X-Event";
+        var intake = Source.Intake(options);
+        var delivery = new Delivery { Text = """{"orderId":1,"type":"t"}""" };
+
+        Assert.Equal(("order.paid", "order.paid:1"), Read(delivery.With("X-Event", "order.paid")));
+        Assert.Equal((new string('x', 200), new string('x', 200) + ":1"), Read(delivery.With("X-Event", new string('x', 200))));
+        // What is no type is none.
+        Assert.Equal((null, ":1"), Read(delivery.With("X-Event", new string('x', 201))));
+        Assert.Equal((null, ":1"), Read(delivery.With("X-Event", "order paid")));
+        Assert.Equal((null, ":1"), Read(delivery.With("X-Event", "order.paid").Twice("X-Event")));
+        Assert.Equal((null, ":1"), Read(delivery.With("X-Event", null)));
+
+        (string?, string) Read(Delivery sent)
+        {
+            var read = Assert.IsType<Scheduler.Webhooks.WebhookVerdict.Event>(sent.To(intake));
+            return (read.Type, read.DedupeKey);
+        }
     }
 
     [Theory]

@@ -101,7 +101,7 @@ public sealed class SchemeTests
     }
 
     [Fact]
-    public void Labels_that_no_signature_covers_change_no_key()
+    public void Of_what_no_signature_covers_only_the_type_is_in_a_key_beside_the_body()
     {
         var intake = Source.Intake(Source.Options("github", Source.Plain));
         var delivery = new Delivery { Text = Body }.With("X-Hub-Signature-256", "sha256=" + OpenSsl.Hmac("sha256", Source.Plain, Body));
@@ -110,7 +110,11 @@ public sealed class SchemeTests
             delivery.Copy().With("X-GitHub-Delivery", "2").With("X-GitHub-Event", "e").To(intake)
         );
 
-        Assert.Equal(first, second with { Labels = first.Labels });
+        Assert.Equal((null, ":8123"), (first.Type, first.DedupeKey));
+        Assert.Equal(first with { Type = "e", DedupeKey = "e:8123" }, second with { Labels = first.Labels });
+        // So the same body is the same event, whatever its dedupe key.
+        Assert.Equal(first.BodyHash, second.BodyHash);
+        Assert.True(intake.IsBodyUnique);
         Assert.Null(first.EventId);
         Assert.Equal("2", second.Labels.Id);
         foreach (var unusable in new[] { "", "a b", "é", "\u0001", new string('x', 201) })

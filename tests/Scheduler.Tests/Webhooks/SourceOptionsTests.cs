@@ -51,6 +51,20 @@ public sealed class SourceOptionsTests
         );
 
     [Theory]
+    [InlineData("header:X-Event", true)]
+    [InlineData("header:", false)]
+    [InlineData("header:X Event", false)]
+    [InlineData("Header:X-Event", false)]
+    public void A_type_in_a_header_needs_the_name_of_a_header(string typeFrom, bool isGood)
+    {
+        var options = Source.Options("github", Source.Plain);
+        options.TypeFrom = typeFrom;
+        var problems = Problems(options).ToList();
+        Assert.Equal(isGood ? 0 : 1, problems.Count);
+        Assert.All(problems, p => Assert.StartsWith($"{Place}:TypeFrom is '{typeFrom}'", p, StringComparison.Ordinal));
+    }
+
+    [Theory]
     [InlineData(null)]
     [InlineData("")]
     [InlineData("Stripe")]

@@ -40,6 +40,8 @@ public sealed class BadInputTests
     [InlineData("Scheduler:Jobs:SettlePayouts:TimeZone", "Mars/Base", "belong into a trigger")]
     [InlineData("Scheduler:Jobs:SettlePayouts:Lease", "00:00:00.9", "00:00:00.9")]
     [InlineData("Scheduler:Jobs:SettlePayouts:Lease", "00:00:31", "00:00:31")]
+    [InlineData("Scheduler:Webhooks:KeepBodies", "00:59:59", "00:59:59; allowed is 01:00:00 to 36500.00:00:00.")]
+    [InlineData("Scheduler:Webhooks:KeepKeys", "399.00:00:00", "allowed is 400.00:00:00 to 36500.00:00:00, or 00:00:00 for ever.")]
     [InlineData("Logs:MaxFiles", "0", "allowed is 1 to 1000")]
     [InlineData("Payments:BatchSize", "0", "allowed is 1 to 10000")]
     public void Names_key_value_and_what_is_allowed(string key, string value, string expected)
@@ -221,7 +223,7 @@ public sealed class BadInputTests
         var file = new ConfigurationBuilder().AddJsonFile(Path.Combine(root, "appsettings.json")).Build();
         var settings = Settings.Read(file);
         var jobs = settings.Scheduler.Jobs;
-        Assert.Equal(5, settings.Jobs.Count);
+        Assert.Equal(6, settings.Jobs.Count);
         jobs.Clear();
         Assert.Equivalent(new SchedulerOptions(), settings.Scheduler, strict: true);
         Assert.Equivalent(new LogOptions(), settings.Logs, strict: true);
