@@ -16,7 +16,6 @@ namespace Scheduler.Jobs.Reconciliation;
 /// </summary>
 internal sealed class Reconciler : IDisposable
 {
-    private const int MaxOpenRuns = 1_000;
     private static readonly TimeSpan LearnInterval = TimeSpan.FromSeconds(5);
 
     private readonly StateGuard _state;
@@ -39,6 +38,7 @@ internal sealed class Reconciler : IDisposable
     private long _lastSettling;
     private volatile bool _settleNow = true;
     private long _lastLearning;
+    private string? _openCursor;
     private bool _down;
 
     public Reconciler(
@@ -150,7 +150,10 @@ internal sealed class Reconciler : IDisposable
             await TriggerAlignment.AlignAsync(scheduler, _jobs, _time, _logger, cancellationToken);
         }
         var candidates = new List<Launch>();
-        var open = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken);
+        // What becomes due before the next look is wanted, too: some look again just then.
+        var query = new OpenRunsQuery(now + _pace.LookInterval, _openCursor);
+        var (open, cursor) = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(query, token), cancellationToken);
+        _openCursor = cursor;
         var soonest = _running.Look(open, run => _pace.IsNear(OccurrenceOf(run)));
         foreach (var run in open)
         {
