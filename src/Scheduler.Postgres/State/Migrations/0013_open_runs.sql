@@ -69,3 +69,71 @@ WHEN (OLD.state IN ('waiting', 'interrupted', 'orphaned')) EXECUTE FUNCTION {sch
 
 -- What the request of a run with a key said; null of a build that did not keep it.
 ALTER TABLE {schema}.runs ADD COLUMN request_data text;
+
+-- Claims the next attempt of a run. Answers JSON with answer = claimed | recorded | closed (run is the row), stale (newest), fenced
+-- (held_by), other_key (held_by: the run's own key), unknown.
+CREATE OR REPLACE FUNCTION {schema}.claim_run(
+  p_group text, p_id uuid, p_lock_key text, p_token bigint, p_replica text, p_now timestamptz, p_leave boolean, p_max_crashes integer
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  v_fence record;
+  v_run {schema}.runs;
+  v_key text;
+  v_crashed boolean;
+  v_crashes integer;
+  v_error text;
+BEGIN
+  PERFORM {schema}.durable();
+  -- A run's key never changes, so it may be read in front of the fence; a wrong key must raise none.
+  SELECT r.lock_key INTO v_key FROM {schema}.runs r WHERE r.id = p_id AND r.group_name || '' = p_group AND r.lock_key <> p_lock_key;
+  IF FOUND THEN
+    RETURN {schema}.answer('other_key', NULL, v_key, NULL);
+  END IF;
+  v_fence := {schema}.raise_fence(p_group, p_lock_key, p_lock_key, p_token);
+  IF NOT v_fence.raised THEN
+    RETURN {schema}.answer(CASE WHEN v_fence.held_by IS NULL THEN 'stale' ELSE 'fenced' END, v_fence.newest, v_fence.held_by, NULL);
+  END IF;
+  SELECT r.* INTO v_run FROM {schema}.runs r WHERE r.id = p_id AND r.group_name || '' = p_group FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN {schema}.answer('unknown', NULL, NULL, NULL);
+  END IF;
+  IF v_run.state = 'running' AND v_run.token = p_token AND v_run.replica = p_replica THEN
+    RETURN {schema}.answer('claimed', NULL, NULL, v_run);
+  END IF;
+  IF NOT (CASE v_run.state
+    WHEN 'waiting' THEN coalesce(v_run.next_attempt_at <= p_now, true)
+    WHEN 'interrupted' THEN true
+    WHEN 'orphaned' THEN true
+    WHEN 'running' THEN v_run.token < p_token
+    ELSE false
+  END) THEN
+    RETURN {schema}.answer('recorded', NULL, NULL, v_run);
+  END IF;
+  -- Unless the holder said itself, before it was gone, that it lost its lease or was stopping.
+  v_crashed := v_run.state = 'running'
+    AND NOT EXISTS (SELECT FROM {schema}.run_events e
+      WHERE e.group_name = p_group AND e.run_id = p_id AND e.attempt = v_run.attempt AND e.kind = 'lost')
+    AND NOT EXISTS (SELECT FROM {schema}.members m WHERE m.group_name = p_group AND m.id = v_run.replica AND m.status = 'stopping');
+  v_crashes := v_run.crashes + CASE WHEN v_crashed THEN 1 ELSE 0 END;
+  IF v_crashed AND p_leave THEN
+    v_error := format('Attempt %s ended with its replica ''%s'', and the job is set to be left then (OnCrash.Leave).',
+      v_run.attempt, v_run.replica);
+  ELSIF v_crashed AND v_crashes > p_max_crashes THEN
+    v_error := format('Attempt %s ended with its replica ''%s'': crash %s, and %s are allowed (MaxCrashes).',
+      v_run.attempt, v_run.replica, v_crashes, p_max_crashes);
+  END IF;
+  IF v_error IS NOT NULL THEN
+    UPDATE {schema}.runs AS r SET state = 'dead', crashes = v_crashes, finished_at = p_now, next_attempt_at = NULL, error = v_error
+    WHERE r.id = p_id AND r.group_name || '' = p_group RETURNING r.* INTO v_run;
+    DELETE FROM {schema}.open_runs o WHERE o.group_name = p_group AND o.run_id = p_id;
+    RETURN {schema}.answer('closed', NULL, NULL, v_run);
+  END IF;
+  IF v_run.attempt > 0 THEN
+    INSERT INTO {schema}.run_attempts (group_name, run_id, attempt, token, replica, started_at, ended_at, outcome)
+    VALUES (p_group, p_id, v_run.attempt, v_run.token, v_run.replica, v_run.started_at, v_run.finished_at, v_run.outcome);
+  END IF;
+  UPDATE {schema}.runs AS r SET state = 'running', attempt = r.attempt + 1, crashes = v_crashes, token = p_token, replica = p_replica,
+    started_at = p_now, outcome = NULL, finished_at = NULL, next_attempt_at = NULL, error = NULL
+  WHERE r.id = p_id AND r.group_name || '' = p_group RETURNING r.* INTO v_run;
+  RETURN {schema}.answer('claimed', NULL, NULL, v_run);
+END $$;
