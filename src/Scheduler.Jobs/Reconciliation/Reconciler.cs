@@ -33,6 +33,7 @@ internal sealed class Reconciler : IDisposable
     private readonly ScheduleBounds _bounds;
     private readonly RunningSightings _running;
     private readonly KnownHolds _holds;
+    private readonly AlertMetrics _metrics;
     private volatile HashSet<LockKey> _watched = [];
     private IReadOnlyList<TrackedSchedule> _schedules = [];
     private long _lastSettling;
@@ -64,6 +65,7 @@ internal sealed class Reconciler : IDisposable
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
         _holds = new KnownHolds(time);
+        _metrics = new AlertMetrics(replica);
     }
 
     /// <summary>Takes the schedules of this replica, before any of them fires.</summary>
@@ -154,6 +156,7 @@ internal sealed class Reconciler : IDisposable
         var query = new OpenRunsQuery(now + _pace.LookInterval, _openCursor);
         var (open, cursor) = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(query, token), cancellationToken);
         _openCursor = cursor;
+        _metrics.Orphaned(open.Count(run => run.State == RunState.Orphaned));
         var soonest = _running.Look(open, run => _pace.IsNear(OccurrenceOf(run)));
         foreach (var run in open)
         {
