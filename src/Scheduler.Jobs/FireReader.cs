@@ -32,7 +32,7 @@ internal sealed class FireReader(
 
     /// <summary>Reads a fire.</summary>
     /// <returns>The request for the pipeline, or why the fire claims nothing.</returns>
-    /// <exception cref="JobExecutionException">The job data cannot be used.</exception>
+    /// <exception cref="JobExecutionException">The job data cannot be used, or too many manual runs of the job are open.</exception>
     /// <exception cref="StateUnavailableException">A manual run could not be recorded.</exception>
     public async ValueTask<(FireRequest? Fire, string? Skip)> ReadAsync(
         IJobExecutionContext context,
@@ -134,8 +134,12 @@ internal sealed class FireReader(
             return fire;
         }
         var row = new RunRequest(policy.Job, key, fire.Data, asked);
-        var run = await state.CallAsync((s, token) => s.Runs.RequestAsync(row, token), cancellationToken);
-        return fire with { RunId = run.Id };
+        return await state.CallAsync((s, token) => s.Runs.RequestAsync(row, token), cancellationToken) is RequestResult.Recorded recorded
+            ? fire with
+            {
+                RunId = recorded.Run.Id,
+            }
+            : throw new JobExecutionException(RunRequests.TooMany(policy.Job));
     }
 
     private FireRequest Request(IJobExecutionContext context, JobPolicy policy, Occurrence occurrence, LockKey key) =>

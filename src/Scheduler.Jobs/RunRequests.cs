@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Quartz;
 using Scheduler.Jobs.Clocks;
 using Scheduler.Jobs.Hosting;
@@ -25,6 +26,10 @@ public abstract record RunRequestAnswer
     /// <summary>The job is paused; nothing was recorded.</summary>
     /// <param name="Pause">The pause that lasts.</param>
     public sealed record Paused(JobPause Pause) : RunRequestAnswer;
+
+    /// <summary>As many runs of the job that were asked for are open as may be; nothing was recorded.</summary>
+    /// <param name="Reason">How many, and what helps.</param>
+    public sealed record TooMany(string Reason) : RunRequestAnswer;
 
     /// <summary>There is no run with that id.</summary>
     public sealed record UnknownRun : RunRequestAnswer;
@@ -95,6 +100,16 @@ public sealed class RunRequests
                 $"Job '{job}' runs on every replica by itself; only a [SingleInstance] job can be asked for."
             );
         }
+        var said = TextOf(data);
+        // First of all: what was accepted once is answered like that, whatever has become of the job since.
+        if (
+            requestKey is not null
+            && await _state.CallAsync((s, token) => s.Runs.FindRequestAsync(policy.Job, requestKey, said, token), cancellationToken)
+                is { } earlier
+        )
+        {
+            return AnswerOf(earlier, policy.Job);
+        }
         var merged = new JobDataMap((IDictionary<string, object?>)detail.JobDataMap);
         foreach (var (name, value) in data ?? new Dictionary<string, string>(0))
         {
@@ -112,7 +127,7 @@ public sealed class RunRequests
         RunRequest row;
         try
         {
-            row = new RunRequest(policy.Job, lockKey, QuartzNames.ToJson(merged), _clock.Now, requestKey);
+            row = new RunRequest(policy.Job, lockKey, QuartzNames.ToJson(merged), _clock.Now, requestKey, requestKey is null ? null : said);
         }
         catch (JobExecutionException e)
         {
@@ -123,13 +138,12 @@ public sealed class RunRequests
         {
             return new RunRequestAnswer.Paused(pause);
         }
-        var run = await _state.CallAsync((s, token) => s.Runs.RequestAsync(row, token), cancellationToken);
-        if (run.Data != row.Data)
+        var result = await _state.CallAsync((s, token) => s.Runs.RequestAsync(row, token), cancellationToken);
+        if (result is RequestResult.Recorded)
         {
-            return new RunRequestAnswer.KeyReused(run);
+            _loops.Wake();
         }
-        _loops.Wake();
-        return new RunRequestAnswer.Accepted(run);
+        return AnswerOf(result, policy.Job);
     }
 
     /// <summary>
@@ -159,4 +173,23 @@ public sealed class RunRequests
     }
 
     private static string Word(RunState state) => state.ToString().ToLowerInvariant();
+
+    /// <summary>Why a run is not recorded although nothing is wrong with the request.</summary>
+    internal static string TooMany(string job) =>
+        $"Job '{job}' has {IRunLedger.MostRequested} runs that were asked for and are not over, and no more are taken. Ask again when some "
+        + $"have ended (GET /api/runs?job={job}&trigger={RunRecord.ManualTrigger}), or for one run with the data of many.";
+
+    private static RunRequestAnswer AnswerOf(RequestResult result, string job) =>
+        result switch
+        {
+            RequestResult.Recorded { Run: var run } => new RunRequestAnswer.Accepted(run),
+            RequestResult.KeyReused { Run: var run } => new RunRequestAnswer.KeyReused(run),
+            _ => new RunRequestAnswer.TooMany(TooMany(job)),
+        };
+
+    // Equal for equal data, in whatever order they come.
+    private static string TextOf(IReadOnlyDictionary<string, string>? data) =>
+        JsonSerializer.Serialize(
+            new SortedDictionary<string, string>((data ?? new Dictionary<string, string>(0)).ToDictionary(), StringComparer.Ordinal)
+        );
 }

@@ -81,7 +81,7 @@ internal sealed class RedisCheck(
             (RedisResult[]?)
                 await connection.CallAsync(
                     RedisScript.Check,
-                    [names.Store, names.Node, names.Forgot],
+                    [names.Store, names.Node, names.Forgot, names.Redlock],
                     [
                         runId,
                         known switch

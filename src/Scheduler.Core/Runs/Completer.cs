@@ -21,6 +21,7 @@ internal sealed class Completer : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
     private int _pending;
+    private volatile bool _gaveUp;
 
     public Completer(TimeSpan retryInterval, TimeProvider time, ILogger logger)
     {
@@ -32,6 +33,9 @@ internal sealed class Completer : IAsyncDisposable
 
     /// <summary>How many ends are not recorded yet.</summary>
     public int Count => Volatile.Read(ref _pending);
+
+    /// <summary>Whether an end was given up: its run seems to go on.</summary>
+    public bool GaveUp => _gaveUp;
 
     /// <summary>Takes over an end: <paramref name="record"/> is repeated until it does not throw, then the lease is released.</summary>
     public void Enqueue(Occurrence occurrence, Lease lease, Func<CancellationToken, ValueTask> record, string reason)
@@ -117,6 +121,7 @@ internal sealed class Completer : IAsyncDisposable
     // Nothing is released: the grant ends by itself once nobody renews it.
     private void GiveUp(Occurrence occurrence, string reason)
     {
+        _gaveUp = true;
         Interlocked.Decrement(ref _pending);
         RunLog.CompletionGivenUp(_logger, occurrence, reason);
     }

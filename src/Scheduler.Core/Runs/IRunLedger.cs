@@ -59,7 +59,34 @@ public sealed record RecordedRange(IReadOnlyList<RecordedOccurrence> Rows, Recor
 /// <param name="Data">Job data as a JSON object of strings, at most 64 KiB.</param>
 /// <param name="RequestedAt">The asker's wall clock; becomes the scheduled time.</param>
 /// <param name="RequestKey">Makes the request idempotent: a second one with the same key is the first one's run.</param>
-public sealed record RunRequest(string Job, LockKey LockKey, string? Data, DateTimeOffset RequestedAt, string? RequestKey = null);
+/// <param name="RequestData">With a request key: what the request itself said of the data, as a text that is equal for equal requests.
+/// <paramref name="Data"/> may differ for them, because they are also the job's own.</param>
+public sealed record RunRequest(
+    string Job,
+    LockKey LockKey,
+    string? Data,
+    DateTimeOffset RequestedAt,
+    string? RequestKey = null,
+    string? RequestData = null
+);
+
+/// <summary>What the ledger answered to a request for a run: one of the nested cases.</summary>
+public abstract record RequestResult
+{
+    private RequestResult() { }
+
+    /// <summary>The run is recorded, by this request or by an earlier one with the same key that said the same.</summary>
+    /// <param name="Run">The row as it stands.</param>
+    public sealed record Recorded(RunRecord Run) : RequestResult;
+
+    /// <summary>The key was used by a request that said something else; nothing was changed.</summary>
+    /// <param name="Run">The run of that request.</param>
+    public sealed record KeyReused(RunRecord Run) : RequestResult;
+
+    /// <summary>The job has <see cref="IRunLedger.MostRequested"/> runs that were asked for and are not over; nothing was
+    /// changed.</summary>
+    public sealed record Full : RequestResult;
+}
 
 /// <summary>
 /// The record of runs of one group: one row per occurrence, written durably before anything acts on it. Thread-safe. Every member
@@ -70,6 +97,9 @@ public interface IRunLedger
     /// <summary>How many ranges <see cref="OccurrencesAsync"/> takes at most.</summary>
     public const int MaxRanges = 500;
 
+    /// <summary>How many runs of a job that were asked for may be open at once.</summary>
+    public const int MostRequested = 1_000;
+
     /// <summary>
     /// Records a claim and raises the fence of the lock key to its token, in one transaction. A running run is taken over only under a
     /// larger token than its own: the caller holds the lock, so the former holder is gone.
@@ -79,9 +109,17 @@ public interface IRunLedger
     /// <summary>Records the end of an attempt, accepted only while attempt and token are the newest claim of an open run.</summary>
     ValueTask<CompletionResult> CompleteAsync(Completion completion, CancellationToken cancellationToken);
 
-    /// <summary>Records a request for a run (state waiting).</summary>
-    /// <returns>The run's row; the earlier one when the request key was used before.</returns>
-    ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken);
+    /// <summary>Records a request for a run (state waiting). The bound is that of <see cref="MostRequested"/>; requests that come at the
+    /// same moment may exceed it by their number.</summary>
+    ValueTask<RequestResult> RequestAsync(RunRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Looks for an earlier request.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="requestKey">The key.</param>
+    /// <param name="requestData">What the request of now says, as <see cref="RunRequest.RequestData"/>.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>What <see cref="RequestAsync"/> would answer; <see langword="null"/> when the key was not used for the job.</returns>
+    ValueTask<RequestResult?> FindRequestAsync(string job, string requestKey, string requestData, CancellationToken cancellationToken);
 
     /// <summary>
     /// Gives a <see cref="RunState.Failed"/> or <see cref="RunState.Dead"/> run another go, with all its attempts and crashes allowed
@@ -103,10 +141,16 @@ public interface IRunLedger
     /// <summary>Lists runs.</summary>
     ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken);
 
-    /// <summary>Lists open runs, the earliest scheduled first; when there are more, those that were recorded first.</summary>
-    /// <param name="limit">1 to 10,000.</param>
+    /// <summary>
+    /// Lists the open runs that somebody may have to start: the running ones, in order of their scheduled time; of those that wait or are
+    /// interrupted the first under each lock key, by the time since which it is due (<see cref="RunRecord.NextAttemptAt"/>, or the scheduled
+    /// time where it has none); of the orphaned ones the first under each lock key. So no number of one kind, or under one key, hides
+    /// anything else; what does not fit into one look is shown by those that follow.
+    /// </summary>
+    /// <param name="query">From when on, and how many.</param>
     /// <param name="cancellationToken">Ends the call.</param>
-    ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken);
+    /// <returns>The runs, and where the next look goes on; <see langword="null"/> where it begins anew.</returns>
+    ValueTask<RunPage> OpenRunsAsync(OpenRunsQuery query, CancellationToken cancellationToken);
 
     /// <summary>Shows what is recorded of triggers' occurrences.</summary>
     /// <param name="ranges">At most <see cref="MaxRanges"/>.</param>
@@ -115,7 +159,7 @@ public interface IRunLedger
     ValueTask<IReadOnlyList<RecordedRange>> OccurrencesAsync(IReadOnlyList<OccurrenceRange> ranges, CancellationToken cancellationToken);
 
     /// <summary>Records that an occurrence waits for its key, which is held for something else (state waiting); one that has a row already
-    /// stays as it is.</summary>
+    /// stays as it is, and where another one of its trigger is due under that key already, nothing is recorded.</summary>
     /// <param name="occurrence">The occurrence.</param>
     /// <param name="lockKey">The key that its attempts lock.</param>
     /// <param name="data">Job data as a JSON object of strings, at most 64 KiB.</param>

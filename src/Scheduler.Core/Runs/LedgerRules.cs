@@ -78,6 +78,14 @@ internal static class LedgerRules
         CheckData(request.Data);
     }
 
+    /// <summary>What a request gets to know of an earlier one with its key. A build that did not keep what a request said has none:
+    /// then the key alone counts.</summary>
+    /// <param name="earlier">The run of the earlier one.</param>
+    /// <param name="said">What that one said.</param>
+    /// <param name="says">What this one says.</param>
+    public static RequestResult Repeated(RunRecord earlier, string? said, string? says) =>
+        said is null || said == says ? new RequestResult.Recorded(earlier) : new RequestResult.KeyReused(earlier);
+
     /// <summary>Refuses a number of rows outside of 1 to <paramref name="most"/>.</summary>
     public static void CheckLimit(int limit, int most)
     {

@@ -108,7 +108,8 @@ internal sealed record RunListing
             _ => RunListSource.Newest,
         };
 
-    private static string Cursor(DateTimeOffset scheduledAt, string id) =>
+    /// <summary>A place in a list.</summary>
+    internal static string Cursor(DateTimeOffset scheduledAt, string id) =>
         string.Create(CultureInfo.InvariantCulture, $"{scheduledAt.ToUnixTimeMilliseconds()}_{id}");
 
     // The cursor, or the end of the range where that is earlier: one bound, because a database looks for only one in an index.
@@ -123,7 +124,9 @@ internal sealed record RunListing
         return until is { } end && end.At <= cursor.At ? end : cursor;
     }
 
-    private static (long At, string Id) ReadCursor(string cursor)
+    /// <summary>Reads a place in a list.</summary>
+    /// <exception cref="ArgumentException">It is none.</exception>
+    internal static (long At, string Id) ReadCursor(string cursor)
     {
         var separator = cursor.IndexOf('_', StringComparison.Ordinal);
         return separator > 0 && LedgerRules.TryReadTime(cursor.AsSpan(0, separator), out var at)

@@ -79,6 +79,10 @@ public sealed class RunPipeline : IAsyncDisposable
     /// <summary>How many ends of runs are not recorded yet.</summary>
     public int Unrecorded => _completer.Count;
 
+    /// <summary>Whether runs of this replica may seem to go on when it is gone: bodies that have not ended, or ends that were given
+    /// up.</summary>
+    public bool LeavesRuns => Running > 0 || _completer.GaveUp;
+
     /// <summary>Fires when the replica begins to stop.</summary>
     public CancellationToken Stopping => _stopping.Token;
 

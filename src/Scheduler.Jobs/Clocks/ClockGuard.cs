@@ -1,4 +1,3 @@
-using System.Diagnostics.Metrics;
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Scheduler.Jobs.Hosting;
@@ -27,13 +26,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, GroupTime time, TimeSp
     // Less than this delays Quartz by no more than itself.
     private static readonly TimeSpan Leap = TimeSpan.FromSeconds(1);
 
-    private static readonly Meter Meter = new("Scheduler");
-    private static readonly Gauge<double> Offsets = Meter.CreateGauge<double>(
-        "scheduler.clock.offset",
-        "s",
-        "How far a replica's wall clock is off at least, by State's clock or the other replicas'."
-    );
-
+    private readonly AlertMetrics _metrics = new(replica);
     private readonly Lock _gate = new();
     private ClockReference? _reference;
     private string? _problem = isWatched ? NotCompared : null;
@@ -117,7 +110,7 @@ internal sealed class ClockGuard(ReplicaIdentity replica, GroupTime time, TimeSp
                 _problem = null;
             }
             Judge(reading);
-            Offsets.Record(_reference?.OffsetOf(reading).TotalSeconds ?? 0, new KeyValuePair<string, object?>("replica", replica.Name));
+            _metrics.Clock(_reference?.OffsetOf(reading) ?? TimeSpan.Zero, _problem is not null);
         }
     }
 

@@ -44,12 +44,18 @@ internal sealed class GroupLoops(Reconciler? reconciler, StandBy? standBy, Heart
         await TryAsync(heartbeat is null ? null : heartbeat.WriteAsync, cancellationToken);
     }
 
-    /// <summary>Ends the heartbeat and leaves the list of members.</summary>
-    public async ValueTask LeaveAsync(CancellationToken cancellationToken)
+    /// <summary>Ends the heartbeat and leaves the list of members; with runs that seem to go on, the last word stays there instead: that
+    /// this replica stopped, so that they are not taken for crashed.</summary>
+    public async ValueTask LeaveAsync(bool leavesRuns, CancellationToken cancellationToken)
     {
         await _stopHeartbeat.CancelAsync();
         await _beating.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await TryAsync(heartbeat is null ? null : heartbeat.LeaveAsync, cancellationToken);
+        await TryAsync(
+            heartbeat is null ? null
+                : leavesRuns ? heartbeat.WriteAsync
+                : heartbeat.LeaveAsync,
+            cancellationToken
+        );
     }
 
     public void Dispose()

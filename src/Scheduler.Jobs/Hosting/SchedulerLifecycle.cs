@@ -116,7 +116,7 @@ internal sealed class SchedulerLifecycle(
     public async Task StoppedAsync(CancellationToken cancellationToken)
     {
         await pipeline.DisposeAsync();
-        await loops.LeaveAsync(cancellationToken);
+        await loops.LeaveAsync(pipeline.LeavesRuns, cancellationToken);
     }
 
     private async ValueTask StandByAsync(CancellationToken cancellationToken)

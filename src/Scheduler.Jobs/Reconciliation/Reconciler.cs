@@ -16,7 +16,6 @@ namespace Scheduler.Jobs.Reconciliation;
 /// </summary>
 internal sealed class Reconciler : IDisposable
 {
-    private const int MaxOpenRuns = 1_000;
     private static readonly TimeSpan LearnInterval = TimeSpan.FromSeconds(5);
 
     private readonly StateGuard _state;
@@ -34,11 +33,13 @@ internal sealed class Reconciler : IDisposable
     private readonly ScheduleBounds _bounds;
     private readonly RunningSightings _running;
     private readonly KnownHolds _holds;
+    private readonly AlertMetrics _metrics;
     private volatile HashSet<LockKey> _watched = [];
     private IReadOnlyList<TrackedSchedule> _schedules = [];
     private long _lastSettling;
     private volatile bool _settleNow = true;
     private long _lastLearning;
+    private string? _openCursor;
     private bool _down;
 
     public Reconciler(
@@ -64,6 +65,7 @@ internal sealed class Reconciler : IDisposable
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
         _holds = new KnownHolds(time);
+        _metrics = new AlertMetrics(replica);
     }
 
     /// <summary>Takes the schedules of this replica, before any of them fires.</summary>
@@ -150,7 +152,11 @@ internal sealed class Reconciler : IDisposable
             await TriggerAlignment.AlignAsync(scheduler, _jobs, _time, _logger, cancellationToken);
         }
         var candidates = new List<Launch>();
-        var open = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(MaxOpenRuns, token), cancellationToken);
+        // What becomes due before the next look is wanted, too: some look again just then.
+        var query = new OpenRunsQuery(now + _pace.LookInterval, _openCursor);
+        var (open, cursor) = await _state.CallAsync((s, token) => s.Runs.OpenRunsAsync(query, token), cancellationToken);
+        _openCursor = cursor;
+        _metrics.Orphaned(open.Count(run => run.State == RunState.Orphaned));
         var soonest = _running.Look(open, run => _pace.IsNear(OccurrenceOf(run)));
         foreach (var run in open)
         {

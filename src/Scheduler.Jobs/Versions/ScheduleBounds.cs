@@ -65,6 +65,9 @@ internal sealed class ScheduleBounds
             ? bound.Until ?? DateTimeOffset.MaxValue
             : DateTimeOffset.MaxValue;
 
+    /// <summary>How many of this replica's definitions do not count, or will not soon, because a living replica has a newer one.</summary>
+    public int SupersededCount => _bounds.Count(b => b.Value.Until is not null);
+
     /// <summary>Since when the definition of a trigger does not count here, if it does not.</summary>
     public DateTimeOffset? Superseded(string job, string trigger) =>
         _bounds.TryGetValue((job, trigger), out var bound) ? bound.Until : null;

@@ -13,6 +13,7 @@ internal sealed class VersionWatch(
     StateGuard state,
     ReplicaOrder order,
     ScheduleBounds bounds,
+    ReplicaIdentity replica,
     TimeProvider time,
     ILogger<VersionWatch> logger
 )
@@ -21,6 +22,7 @@ internal sealed class VersionWatch(
     public static readonly TimeSpan AfterChange = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(5);
 
+    private readonly AlertMetrics _metrics = new(replica);
     private long _asked;
 
     /// <summary>Looks, if it is time to; called after each heartbeat.</summary>
@@ -44,5 +46,6 @@ internal sealed class VersionWatch(
                 JobLog.CountsAgain(logger, definition.Job, definition.Trigger, definition.Fingerprint);
             }
         }
+        _metrics.Superseded(bounds.SupersededCount);
     }
 }

@@ -55,11 +55,11 @@ internal sealed class PostgresRunLedger : IRunLedger
             : ValueTask.FromResult(CompletionResult.Refused);
     }
 
-    public ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken)
+    public async ValueTask<RequestResult> RequestAsync(RunRequest request, CancellationToken cancellationToken)
     {
         LedgerRules.Check(request);
         var id = LedgerRules.NewId(request.RequestedAt);
-        return _database.CallAsync(
+        var found = await _database.CallAsync(
             batch =>
             {
                 batch.Add(_queries.Durable);
@@ -72,16 +72,35 @@ internal sealed class PostgresRunLedger : IRunLedger
                     .Time(request.RequestedAt)
                     .Text(request.LockKey.Value)
                     .Text(request.Data)
-                    .Text(request.RequestKey);
+                    .Text(request.RequestKey)
+                    .Text(request.RequestData);
                 batch.Add(_queries.FindRequested).Text(_group).Id(id).Text(request.Job).Text(request.RequestKey);
             },
             static async reader =>
             {
                 await reader.NextResultAsync();
-                return (await RunReader.RunsAsync(reader))[0];
+                return await RunReader.RequestedAsync(reader);
             },
             cancellationToken
         );
+        return found is not { } row ? new RequestResult.Full()
+            : row.Run.Id == id.ToString("N") ? new RequestResult.Recorded(row.Run)
+            : LedgerRules.Repeated(row.Run, row.Said, request.RequestData);
+    }
+
+    public async ValueTask<RequestResult?> FindRequestAsync(
+        string job,
+        string requestKey,
+        string requestData,
+        CancellationToken cancellationToken
+    )
+    {
+        var found = await _database.CallAsync(
+            batch => batch.Add(_queries.FindRequested).Text(_group).Id(Guid.Empty).Text(job).Text(requestKey),
+            RunReader.RequestedAsync,
+            cancellationToken
+        );
+        return found is { } row ? LedgerRules.Repeated(row.Run, row.Said, requestData) : null;
     }
 
     public async ValueTask<RunRecord?> ReopenAsync(string runId, CancellationToken cancellationToken)
@@ -129,12 +148,22 @@ internal sealed class PostgresRunLedger : IRunLedger
 
     public ValueTask<RunPage> ListAsync(RunQuery query, CancellationToken cancellationToken) => _list.ReadAsync(query, cancellationToken);
 
-    public async ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
+    public async ValueTask<RunPage> OpenRunsAsync(OpenRunsQuery query, CancellationToken cancellationToken)
     {
-        LedgerRules.CheckLimit(limit, 10_000);
+        var listing = new OpenRunsListing(query);
         return await _database.CallAsync(
-            batch => batch.Add(_queries.OpenRuns).Text(_group).Number(limit),
-            RunReader.RunsAsync,
+            batch =>
+                batch
+                    .Add(_queries.OpenRuns)
+                    .Text(_group)
+                    .Time(listing.DueUntil)
+                    .Number(listing.Limit)
+                    .Time(DateTimeOffset.FromUnixTimeMilliseconds(listing.Claimable.At))
+                    .Id(TryParse(listing.Claimable.Id) ?? Guid.Empty)
+                    .Time(DateTimeOffset.FromUnixTimeMilliseconds(listing.Orphaned.At))
+                    .Id(TryParse(listing.Orphaned.Id) ?? Guid.Empty)
+                    .Number(listing.RunningLimit),
+            reader => RunReader.OpenRunsAsync(reader, listing),
             cancellationToken
         );
     }
@@ -181,7 +210,8 @@ internal sealed class PostgresRunLedger : IRunLedger
                     .Text(occurrence.Trigger)
                     .Time(occurrence.ScheduledAt)
                     .Text(lockKey.Value)
-                    .Text(data);
+                    .Text(data)
+                    .Time(now);
             },
             cancellationToken
         );

@@ -1,3 +1,5 @@
+using Scheduler.Runs;
+
 namespace Scheduler.Postgres.State;
 
 /// <summary>The statements of the run ledger on one schema. Immutable and thread-safe.</summary>
@@ -35,28 +37,31 @@ internal sealed class RunQueries(StatePlace place)
     public string InsertRequest { get; } =
         $"""
             INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt,
-              request_key)
-            VALUES ($1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8) ON CONFLICT DO NOTHING
+              request_key, request_data)
+            SELECT $1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8, $9
+            WHERE (SELECT count(*) FROM (
+              SELECT 1 FROM {place.Quoted}.open_runs o WHERE o.group_name || '' = $1 AND o.requested = $3 LIMIT {IRunLedger.MostRequested}) o)
+              < {IRunLedger.MostRequested}
+            ON CONFLICT DO NOTHING
             """;
 
     /// <summary>The run of a request: by its own id, or by the key of an earlier one.</summary>
     public string FindRequested { get; } =
         $"""
-            SELECT {Columns} FROM {place.Quoted}.runs r WHERE {ById}
+            SELECT {Columns}, r.request_data FROM {place.Quoted}.runs r WHERE {ById}
             UNION ALL
-            SELECT {Columns} FROM {place.Quoted}.runs r WHERE r.group_name = $1 AND r.job = $3 AND r.request_key = $4 AND r.id <> $2
+            SELECT {Columns}, r.request_data FROM {place.Quoted}.runs r
+            WHERE r.group_name = $1 AND r.job = $3 AND r.request_key = $4 AND r.id <> $2
             """;
 
     /// <summary>Opens a failed or dead run; one that waits for its time waits no longer.</summary>
     public string Reopen { get; } =
         $"""
-            WITH opened AS (
-              UPDATE {place.Quoted}.runs AS r SET state = 'waiting', next_attempt_at = NULL,
-                failures = CASE WHEN r.state = 'waiting' THEN r.failures ELSE 0 END,
-                crashes = CASE WHEN r.state = 'waiting' THEN r.crashes ELSE 0 END,
-                finished_at = CASE WHEN r.outcome IS NULL THEN NULL ELSE r.finished_at END
-              WHERE {ById} AND r.state IN ('failed', 'dead', 'waiting') RETURNING r.id)
-            INSERT INTO {place.Quoted}.open_runs (group_name, run_id) SELECT $1, id FROM opened ON CONFLICT DO NOTHING
+            UPDATE {place.Quoted}.runs AS r SET state = 'waiting', next_attempt_at = NULL,
+              failures = CASE WHEN r.state = 'waiting' THEN r.failures ELSE 0 END,
+              crashes = CASE WHEN r.state = 'waiting' THEN r.crashes ELSE 0 END,
+              finished_at = CASE WHEN r.outcome IS NULL THEN NULL ELSE r.finished_at END
+            WHERE {ById} AND r.state IN ('failed', 'dead', 'waiting')
             """;
 
     public string Orphan { get; } =
@@ -71,7 +76,12 @@ internal sealed class RunQueries(StatePlace place)
     public string InsertWaiting { get; } =
         $"""
             INSERT INTO {place.Quoted}.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt)
-            VALUES ($1, $2, $3, $4, 'scheduled', $5, $6, $7, 'waiting', 0)
+            SELECT $1, $2, $3, $4, 'scheduled', $5, $6, $7, 'waiting', 0
+            WHERE NOT EXISTS (
+              SELECT FROM {place.Quoted}.open_runs o CROSS JOIN LATERAL (
+                SELECT FROM {place.Quoted}.runs r
+                WHERE r.id = o.run_id AND r.group_name || '' = $1 AND r.job = $3 AND r.trigger_name = $4 OFFSET 0) r
+              WHERE o.group_name || '' = $1 AND o.lock_key = $6 AND o.kind = 'claimable' AND o.due_at <= $8 AND o.requested IS NULL)
             ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
             """;
 
@@ -90,14 +100,20 @@ internal sealed class RunQueries(StatePlace place)
             WHERE {ById} ORDER BY a.attempt
             """;
 
-    /// <summary>Open runs, the earliest recorded ones when there are more.</summary>
+    /// <summary>A look at the open runs: the running ones; parts of the others, each with whether it is the first under its key, and with its
+    /// run if it is.</summary>
     public string OpenRuns =>
         $"""
-            SELECT {Columns}
-            FROM (SELECT o.run_id FROM {place.Quoted}.open_runs o WHERE o.group_name = $1 ORDER BY o.run_id LIMIT $2) o
-            CROSS JOIN LATERAL (
-              SELECT * FROM {_runs} r WHERE r.id = o.run_id AND r.group_name || '' = $1 AND r.{RunReader.IsOpen} OFFSET 0) r
-            ORDER BY r.scheduled_at, r.id
+            WITH looked AS (
+              (SELECT o.kind, o.due_at, o.run_id, true AS is_first FROM {place.Quoted}.open_runs o
+              WHERE o.group_name || '' = $1 AND o.kind = 'running' ORDER BY o.run_id LIMIT $8)
+              UNION ALL {OpenQueue("claimable", "AND o.due_at <= $2", "$4, $5")}
+              UNION ALL {OpenQueue("orphaned", "", "$6, $7")})
+            SELECT {Columns}, o.kind, o.due_at, o.run_id
+            FROM looked o LEFT JOIN LATERAL (
+              SELECT * FROM {_runs} r
+              WHERE o.is_first AND r.id = o.run_id AND r.group_name || '' = $1 AND r.{RunReader.IsOpen} OFFSET 0) r ON true
+            ORDER BY CASE o.kind WHEN 'running' THEN r.scheduled_at ELSE o.due_at END, o.run_id
             """;
 
     /// <summary>
@@ -187,5 +203,15 @@ internal sealed class RunQueries(StatePlace place)
               SELECT 1 FROM {place.Quoted}.schedules s WHERE s.group_name = $1 AND s.job = p.job AND s.settled_until < p.until
                 AND NOT EXISTS (SELECT 1 FROM {place.Quoted}.schedules n WHERE n.group_name = $1 AND n.job = s.job
                   AND n.trigger_name = s.trigger_name AND (n.since, n.seq) > (s.since, s.seq)))
+            """;
+
+    private string OpenQueue(string kind, string condition, string behind) =>
+        $"""
+            (SELECT o.kind, o.due_at, o.run_id, NOT EXISTS (
+              SELECT FROM {place.Quoted}.open_runs e WHERE e.group_name || '' = $1 AND e.lock_key = o.lock_key AND e.kind = '{kind}'
+                AND (e.due_at, e.run_id) < (o.due_at, o.run_id)) AS is_first
+            FROM {place.Quoted}.open_runs o
+            WHERE o.group_name || '' = $1 AND o.kind = '{kind}' {condition} AND (o.due_at, o.run_id) > ({behind})
+            ORDER BY o.due_at, o.run_id LIMIT $3)
             """;
 }

@@ -87,6 +87,31 @@ internal static class RunReader
         return runs;
     }
 
+    /// <summary>The answer to <see cref="RunQueries.FindRequested"/>: the run and what its request said.</summary>
+    public static async Task<(RunRecord Run, string? Said)?> RequestedAsync(NpgsqlDataReader reader) =>
+        await reader.ReadAsync() ? (Run(reader, 0), Text(reader, ColumnCount)) : null;
+
+    /// <summary>The answer to <see cref="RunQueries.OpenRuns"/>.</summary>
+    public static async Task<RunPage> OpenRunsAsync(NpgsqlDataReader reader, OpenRunsListing listing)
+    {
+        var (running, queued) = (new List<RunRecord>(), new List<RunRecord>());
+        var (claimable, orphaned) = (new List<(long, string)>(), new List<(long, string)>());
+        while (await reader.ReadAsync())
+        {
+            var kind = reader.GetString(ColumnCount);
+            if (!await reader.IsDBNullAsync(0))
+            {
+                (kind == "running" ? running : queued).Add(Run(reader, 0));
+            }
+            if (kind != "running")
+            {
+                var due = Times.From(reader.GetDateTime(ColumnCount + 1)).ToUnixTimeMilliseconds();
+                (kind == "orphaned" ? orphaned : claimable).Add((due, reader.GetGuid(ColumnCount + 2).ToString("N")));
+            }
+        }
+        return listing.Page([.. running, .. queued], claimable, orphaned);
+    }
+
     /// <summary>A run with its attempts, from rows that repeat it for each attempt before its newest.</summary>
     public static async Task<RecordedOccurrence?> OccurrenceAsync(NpgsqlDataReader reader) =>
         await OccurrencesAsync(reader, static _ => 0) is [var (found, _)] ? found : null;

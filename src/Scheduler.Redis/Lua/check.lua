@@ -1,4 +1,4 @@
--- Decides whether this node may grant. KEYS: store, node, forgot.
+-- Decides whether this node may grant. KEYS: store, node, forgot, redlock.
 -- ARGV: run id that INFO showed, use (new, used, unknown), longest lease in ms, durable (0 or 1), id for a new store.
 -- Answers the store's id, what was found, and the milliseconds that must still pass (0: checked, and noted in `node`).
 local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
@@ -24,16 +24,20 @@ local forgot = redis.call('GET', KEYS[3])
 local what
 local left = 0
 local notice = forgot
+-- Whether what it knows may be older than what it granted: restarted, restored or promoted.
+local older = false
 if id and node and not promoted then
   what = 'restarted'
   if ARGV[4] ~= '1' or redis.call('HGET', KEYS[1], 'durable') ~= '1' then
     left = longest - uptime
+    older = true
   else
     notice = false
   end
 elseif id then
   what = 'promoted'
   notice = true
+  older = true
 elseif ARGV[2] == 'used' then
   what = 'forgot'
   left = longest - uptime
@@ -60,7 +64,12 @@ end
 if left > 0 then
   return {id or '', what, left}
 end
-if not id then
+if older then
+  -- As a node of a Redlock it has no say any more in which store this is.
+  redis.call('DEL', KEYS[4])
+end
+if older or not id then
+  -- Another store than the one that granted before, so that State raises the generation of the tokens.
   id = ARGV[5]
 end
 redis.call('HSET', KEYS[1], 'id', id, 'durable', ARGV[4])

@@ -9,7 +9,7 @@ namespace Scheduler.Redis.Redlock;
 /// <summary>
 /// The one id of the store, kept on all nodes: replicas that begin at the same time agree on it by a majority, and it stays while nodes
 /// are replaced one after another, because a new node takes it over from the others (L. Lamport, "Paxos Made Simple": one decree, the
-/// nodes are the acceptors, ballots are times in microseconds).
+/// nodes are the acceptors, ballots are times in microseconds). After a majority forgot it there is another one.
 /// </summary>
 internal sealed class StoreIdentity(RedlockNode[] nodes, RedlockKeys names, BackendContext context, ILogger log)
 {
@@ -56,8 +56,12 @@ internal sealed class StoreIdentity(RedlockNode[] nodes, RedlockKeys names, Back
         {
             return null;
         }
-        var newest = promises.Where(p => (long)p.Reply[0] == 1).MaxBy(p => (long)p.Reply[2])!;
-        var id = (string)newest.Reply[1]! is { Length: > 0 } accepted ? accepted : Guid.NewGuid().ToString("n");
+        var promised = promises.FindAll(p => (long)p.Reply[0] == 1);
+        var newest = promised.MaxBy(p => (long)p.Reply[2])!;
+        // A majority that has none, and promised to take no earlier one, is enough to choose freely: what the others still have was
+        // chosen by nodes that forgot.
+        var isFree = promised.Count(p => ((string)p.Reply[1]!).Length == 0) >= _majority;
+        var id = isFree ? Guid.NewGuid().ToString("n") : (string)newest.Reply[1]!;
         var accepts = await AskAsync(counting, ["accept", ballot, id], cancellationToken);
         if (!HasMajority(accepts))
         {

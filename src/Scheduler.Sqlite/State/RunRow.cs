@@ -4,7 +4,7 @@ using Scheduler.Runs;
 namespace Scheduler.Sqlite.State;
 
 /// <summary>A row of <c>runs</c> as the driver reads it.</summary>
-internal sealed class RunRow
+internal class RunRow
 {
     /// <summary>What a query selects for it.</summary>
     public const string Columns =

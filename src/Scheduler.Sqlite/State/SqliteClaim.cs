@@ -32,6 +32,12 @@ internal static class SqliteClaim
         WHERE group_name = @group AND id = @id
         """;
 
+    // What the holder said itself, before it was gone: it lost its lease, or it was stopping.
+    private const string WasTold = """
+        SELECT EXISTS (SELECT 1 FROM run_events WHERE group_name = @group AND run_id = @id AND attempt = @attempt AND kind = 'lost')
+          OR EXISTS (SELECT 1 FROM members WHERE group_name = @group AND id = @replica AND status = 'stopping')
+        """;
+
     public static ClaimResult Run(SqliteConnection connection, string group, ClaimRequest request)
     {
         // First of all: what follows is then read behind the fence.
@@ -103,7 +109,18 @@ internal static class SqliteClaim
         {
             return new ClaimResult.Recorded(row.ToRecord());
         }
-        var crashed = row.StateValue == RunState.Running;
+        var crashed =
+            row.StateValue == RunState.Running
+            && !connection.ExecuteScalar<bool>(
+                WasTold,
+                new
+                {
+                    group,
+                    id,
+                    attempt = row.Attempt,
+                    replica = row.Replica,
+                }
+            );
         var values = new
         {
             group,

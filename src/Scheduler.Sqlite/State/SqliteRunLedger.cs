@@ -9,15 +9,13 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group, Time
 {
     private readonly SqlitePruning _pruning = new(database, group, time);
 
-    private const string InsertRequest = """
-        INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, request_key, created_at)
-        VALUES (@group, @id, @job, @trigger, 'manual', @at, @lockKey, @data, 'waiting', 0, @requestKey, @at)
-        ON CONFLICT (group_name, job, request_key) WHERE request_key IS NOT NULL DO NOTHING
-        """;
-
-    private const string InsertWaiting = """
+    private const string InsertWaiting = $"""
         INSERT INTO runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, data, state, attempt, created_at)
-        VALUES (@group, @id, @job, @trigger, 'scheduled', @at, @lockKey, @data, 'waiting', 0, @now)
+        SELECT @group, @id, @job, @trigger, 'scheduled', @at, @lockKey, @data, 'waiting', 0, @now
+        WHERE NOT EXISTS (
+          SELECT 1 FROM runs INDEXED BY runs_queue_of_key
+          WHERE group_name = @group AND lock_key = @lockKey AND (state = 'orphaned') = 0 AND {OpenRunList.IsQueued}
+            AND {OpenRunList.Due} <= @now AND job = @job AND trigger_name = @trigger AND kind = 'scheduled')
         ON CONFLICT (group_name, job, trigger_name, scheduled_at) WHERE kind = 'scheduled' DO NOTHING
         """;
 
@@ -53,32 +51,18 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group, Time
         return database.WriteAsync(connection => SqliteCompletion.Run(connection, group, completion), cancellationToken);
     }
 
-    public ValueTask<RunRecord> RequestAsync(RunRequest request, CancellationToken cancellationToken)
+    public ValueTask<RequestResult> RequestAsync(RunRequest request, CancellationToken cancellationToken)
     {
         LedgerRules.Check(request);
-        var values = new
-        {
-            group,
-            id = RunQueries.NewId(request.RequestedAt),
-            job = request.Job,
-            trigger = RunRecord.ManualTrigger,
-            at = Times.Of(request.RequestedAt),
-            lockKey = request.LockKey.Value,
-            data = request.Data,
-            requestKey = request.RequestKey,
-        };
-        return database.WriteAsync(
-            connection =>
-            {
-                var tail =
-                    connection.Execute(InsertRequest, values) > 0
-                        ? "WHERE group_name = @group AND id = @id"
-                        : "WHERE group_name = @group AND job = @job AND request_key = @requestKey";
-                return RunQueries.List(connection, tail, values)[0].ToRecord();
-            },
-            cancellationToken
-        );
+        return database.WriteAsync(connection => SqliteRequest.Run(connection, group, request), cancellationToken);
     }
+
+    public ValueTask<RequestResult?> FindRequestAsync(
+        string job,
+        string requestKey,
+        string requestData,
+        CancellationToken cancellationToken
+    ) => database.ReadAsync(connection => SqliteRequest.Find(connection, group, job, requestKey, requestData), cancellationToken);
 
     public ValueTask<RunRecord?> ReopenAsync(string runId, CancellationToken cancellationToken) =>
         database.WriteAsync(
@@ -117,22 +101,10 @@ internal sealed class SqliteRunLedger(StateDatabase database, string group, Time
         return database.ReadAsync(connection => RunList.Read(connection, group, listing), cancellationToken);
     }
 
-    public ValueTask<IReadOnlyList<RunRecord>> OpenRunsAsync(int limit, CancellationToken cancellationToken)
+    public ValueTask<RunPage> OpenRunsAsync(OpenRunsQuery query, CancellationToken cancellationToken)
     {
-        LedgerRules.CheckLimit(limit, 10_000);
-        return database.ReadAsync<IReadOnlyList<RunRecord>>(
-            connection =>
-                [
-                    .. RunQueries
-                        .List(
-                            connection,
-                            $"WHERE group_name = @group AND {RunRow.IsOpen} ORDER BY scheduled_at, id LIMIT @limit",
-                            new { group, limit }
-                        )
-                        .Select(row => row.ToRecord()),
-                ],
-            cancellationToken
-        );
+        var listing = new OpenRunsListing(query);
+        return database.ReadAsync(connection => OpenRunList.Read(connection, group, listing), cancellationToken);
     }
 
     public ValueTask<IReadOnlyList<RecordedRange>> OccurrencesAsync(

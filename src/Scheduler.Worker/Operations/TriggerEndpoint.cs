@@ -68,6 +68,8 @@ internal static class TriggerEndpoint
                     "Idempotency key reused",
                     $"{KeyHeader} '{key}' was used for run {first.Id} with other data; use a new one for another run."
                 );
+            case RunRequestAnswer.TooMany { Reason: var reason }:
+                return Problem(StatusCodes.Status429TooManyRequests, "Too many open runs", reason);
             case var refused:
                 return Problem(StatusCodes.Status422UnprocessableEntity, "Cannot run", ((RunRequestAnswer.Refused)refused).Reason);
         }

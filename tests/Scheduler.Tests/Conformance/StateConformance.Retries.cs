@@ -22,13 +22,13 @@ public abstract partial class StateConformance
         var opened = (await _state.Runs.ReopenAsync(first.Id, Cancel))!;
         Assert.Equal((RunState.Waiting, 2, 0, 0), (opened.State, opened.Attempt, opened.Failures, opened.Crashes));
         Assert.Equal(("two", null), (opened.Error, opened.NextAttemptAt));
-        Assert.Equal(first.Id, Assert.Single(await _state.Runs.OpenRunsAsync(10, Cancel)).Id);
+        Assert.Equal(first.Id, Assert.Single(await OpenRunsAsync()).Id);
         Assert.Equal(opened, await _state.Runs.ReopenAsync(first.Id, Cancel));
 
         var third = await ClaimedAsync(Again(first.Id, 8));
         Assert.Equal((3, RunState.Running), (third.Attempt, third.State));
         await CompleteAsync(End(third, RunOutcome.Succeeded));
-        Assert.Empty(await _state.Runs.OpenRunsAsync(10, Cancel));
+        Assert.Empty(await OpenRunsAsync());
         var ended = (await _state.Runs.FindAsync(first.Id, Cancel))!.Attempts.Select(a => a.EndedAt is not null);
         Assert.Equal([true, true, true], ended);
     }
@@ -53,7 +53,7 @@ public abstract partial class StateConformance
     {
         await _state.Runs.RecordWaitingAsync(At(0), Key, """{"a":"b"}""", Noon, Cancel);
         await _state.Runs.RecordWaitingAsync(At(0), Key, null, Noon, Cancel);
-        var waiting = Assert.Single(await _state.Runs.OpenRunsAsync(10, Cancel));
+        var waiting = Assert.Single(await OpenRunsAsync());
         Assert.Equal(
             (RunState.Waiting, 0, true, At(0).ScheduledAt),
             (waiting.State, waiting.Attempt, waiting.IsScheduled, waiting.ScheduledAt)
@@ -65,7 +65,7 @@ public abstract partial class StateConformance
         Assert.Equal((1, 0), (run.Attempt, run.Crashes));
         await CompleteAsync(End(run, RunOutcome.Succeeded));
         await _state.Runs.RecordWaitingAsync(At(0), Key, null, Noon, Cancel);
-        Assert.Empty(await _state.Runs.OpenRunsAsync(10, Cancel));
+        Assert.Empty(await OpenRunsAsync());
         Assert.Single((await _state.Runs.FindAsync(run.Id, Cancel))!.Attempts);
     }
 

@@ -79,14 +79,14 @@ public abstract partial class StateConformance
     [Fact]
     public async Task A_run_whose_job_nobody_has_is_orphaned_and_claimed_by_whoever_has_it()
     {
-        var request = await _state.Runs.RequestAsync(new RunRequest("settle", Key, null, Noon), Cancel);
+        var request = await RequestedAsync(new RunRequest("settle", Key, null, Noon));
         var running = await ClaimedAsync(Claim(At(0), 5));
         Assert.True(await _state.Runs.OrphanAsync(request.Id, request.Token, Cancel));
         Assert.False(await _state.Runs.OrphanAsync(running.Id, new(4), Cancel));
         Assert.True(await _state.Runs.OrphanAsync(running.Id, running.Token, Cancel));
         Assert.False(await _state.Runs.OrphanAsync("none", running.Token, Cancel));
 
-        Assert.All(await _state.Runs.OpenRunsAsync(10, Cancel), r => Assert.Equal(RunState.Orphaned, r.State));
+        Assert.All(await OpenRunsAsync(), r => Assert.Equal(RunState.Orphaned, r.State));
         Assert.Equal(CompletionResult.Refused, await CompleteAsync(End(running, RunOutcome.Succeeded)));
         await CompleteAsync(End(await ClaimedAsync(Again(running.Id, 6)), RunOutcome.Succeeded));
         Assert.Equal(1, (await ClaimedAsync(Again(request.Id, 7))).Attempt);
@@ -99,19 +99,18 @@ public abstract partial class StateConformance
         await _state.Schedules.HoldAsync(replica, definitions, Noon, Cancel);
     }
 
-    private async Task BeatAsync(string replica, string status) =>
-        await _state.Members.HeartbeatAsync(
-            new MemberRecord
-            {
-                Id = replica,
-                Name = replica,
-                StartedAt = Noon,
-                WallClock = Noon,
-                BootClock = TimeSpan.Zero,
-                Status = status,
-            },
-            Cancel
-        );
+    private async Task BeatAsync(string replica, string status) => await _state.Members.HeartbeatAsync(Member(replica, status), Cancel);
+
+    private static MemberRecord Member(string replica, string status) =>
+        new()
+        {
+            Id = replica,
+            Name = replica,
+            StartedAt = Noon,
+            WallClock = Noon,
+            BootClock = TimeSpan.Zero,
+            Status = status,
+        };
 
     private async Task<ScheduleRecord> ObserveOneAsync(ScheduleKey definition, DateTimeOffset now) =>
         Assert.Single(await _state.Schedules.ObserveAsync([definition], now, Cancel));

@@ -109,9 +109,11 @@ internal sealed class PostgresDatabase : IAsyncDisposable
                 connection,
                 $"""
                 SELECT count(*) FROM
-                  (SELECT group_name, id FROM "{schema}".runs WHERE {RunReader.IsOpen}) r
+                  (SELECT * FROM "{schema}".runs WHERE {RunReader.IsOpen}) r
                   FULL JOIN "{schema}".open_runs o ON o.group_name = r.group_name AND o.run_id = r.id
                 WHERE o.run_id IS NULL OR r.id IS NULL
+                  OR (o.kind, o.due_at, o.lock_key, o.requested) IS DISTINCT FROM ("{schema}".open_kind(r.state),
+                    coalesce(r.next_attempt_at, r.scheduled_at), r.lock_key, CASE r.kind WHEN 'manual' THEN r.job END)
                 """
             );
         }

@@ -97,7 +97,7 @@ public sealed class PostgresFailureTests
 
         var calls = Enumerable.Range(1, 20).Select(i => state.Runs.ClaimAsync(PostgresDatabase.Claim(i), Stop).AsTask()).ToList();
         var impatient = new CancellationTokenSource(TimeSpan.FromMilliseconds(300), TimeProvider.System);
-        var cancelled = state.Runs.OpenRunsAsync(10, impatient.Token).AsTask();
+        var cancelled = state.Runs.OpenRunsAsync(new OpenRunsQuery(PostgresDatabase.Noon), impatient.Token).AsTask();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
         Assert.InRange(watch.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(4));
         foreach (var call in calls)

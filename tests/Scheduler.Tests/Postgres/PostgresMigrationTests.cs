@@ -49,7 +49,7 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
             """
             INSERT INTO scheduler.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, started_at,
               finished_at)
-            SELECT 'test', gen_random_uuid(), 'settle', 'nightly', 'scheduled', t, 'job:settle', state, 1, t, t + took
+            SELECT 'test', gen_random_uuid(), 'settle', 'nightly', 'scheduled', t, 'job:' || state, state, 1, t, t + took
             FROM (VALUES ('running', 0, null), ('waiting', 1, interval '100 ms'), ('interrupted', 2, interval '3 s'), ('orphaned', 3, null),
               ('succeeded', 4, interval '999 ms'), ('dead', 5, interval '1 s')) AS v (state, minute, took),
               LATERAL (SELECT timestamptz '2026-01-31 12:00Z' + minute * interval '1 minute') AS at (t)
@@ -61,7 +61,7 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
         Assert.Equal(1, await _database.AskAsync<int>("SELECT min_reader FROM scheduler.scheduler_schema"));
         Assert.Equal(
             [RunState.Running, RunState.Waiting, RunState.Interrupted, RunState.Orphaned],
-            (await state.Runs.OpenRunsAsync(100, Stop)).Select(r => r.State)
+            (await OpenRunsAsync(state)).Select(r => r.State)
         );
         Assert.Equal(
             "12:02:03 12:05:01",
@@ -71,7 +71,7 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
         );
         await _database.ExecuteAsync(FormerRequest);
         await _database.ExecuteAsync(FormerClaim("former"));
-        Assert.Equal(6, (await state.Runs.OpenRunsAsync(100, Stop)).Count);
+        Assert.Equal(6, await _database.AskAsync<long>("SELECT count(*) FROM scheduler.open_runs"));
     }
 
     [Fact]
@@ -98,7 +98,7 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
         await beginning;
 
         var state = await _database.OpenAsync();
-        Assert.Equal(["begun", "written"], (await state.Runs.OpenRunsAsync(100, Stop)).Select(r => r.Trigger).Order());
+        Assert.Equal(["begun", "written"], (await OpenRunsAsync(state)).Select(r => r.Trigger).Order());
     }
 
     [Fact]
@@ -159,6 +159,9 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
 
     private static string FormerClaim(string name) =>
         $"SELECT scheduler.claim_occurrence('test', gen_random_uuid(), 'settle', '{name}', now(), 'job:{name}', 1, 'r1', now(), NULL)";
+
+    private static async Task<IReadOnlyList<RunRecord>> OpenRunsAsync(PostgresState state) =>
+        (await state.Runs.OpenRunsAsync(new OpenRunsQuery(PostgresDatabase.Noon.AddDays(1)), Stop)).Items;
 
     private async Task MigrateAsync(IReadOnlyList<Migration> migrations, NpgsqlConnection? connection = null)
     {

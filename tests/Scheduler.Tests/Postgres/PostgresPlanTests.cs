@@ -53,8 +53,8 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         (string Sql, object[] Values)[] asked =
         [
             (queries.Occurrences, Ranges("settle", "none")),
-            // Four pages for each that it shows.
-            (queries.OpenRuns, ["test", 15]),
+            // Four pages for each that it shows, and a few for each that it looks through.
+            (queries.OpenRuns, ["test", At(0), 5, DateTime.MinValue, Guid.Empty, DateTime.MinValue, Guid.Empty, 15]),
             (queries.Find, ["test", Guid.CreateVersion7()]),
         ];
         if (isAnalyzed)
@@ -204,6 +204,10 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
               started_at)
             SELECT 'test', gen_random_uuid(), 'other', 'nightly', 'scheduled', t, 'job:other', 'running', 1, i, 'r1', t
             FROM (SELECT i, timestamptz '2026-01-31 12:00Z' - i * interval '1 minute' AS t FROM generate_series(1, 5000) i) x;
+            INSERT INTO scheduler.runs (group_name, id, job, trigger_name, kind, scheduled_at, lock_key, state, attempt, next_attempt_at)
+            SELECT 'test', gen_random_uuid(), 'queued', 'nightly' || i, 'scheduled', t, 'queued:' || i % 100,
+              (ARRAY['waiting', 'interrupted', 'orphaned'])[1 + i % 3], 1, t
+            FROM (SELECT i, timestamptz '2026-01-31 12:00Z' + (2500 - i) * interval '1 minute' AS t FROM generate_series(1, 5000) i) x;
             """
         );
 

@@ -213,7 +213,9 @@ public sealed class SqliteStateFailureTests : IAsyncDisposable
     [Fact]
     public async Task A_State_that_was_not_opened_says_so()
     {
-        var problem = await Assert.ThrowsAsync<StateUnavailableException>(() => _files.State().Runs.OpenRunsAsync(1, Stop).AsTask());
+        var problem = await Assert.ThrowsAsync<StateUnavailableException>(() =>
+            _files.State().Runs.OpenRunsAsync(new OpenRunsQuery(DateTimeOffset.UnixEpoch), Stop).AsTask()
+        );
         Assert.Contains($"'{_files.File}' is not open", problem.Message, StringComparison.Ordinal);
     }
 

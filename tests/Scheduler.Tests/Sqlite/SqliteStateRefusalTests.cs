@@ -141,7 +141,9 @@ public sealed class SqliteStateRefusalTests : IAsyncDisposable
         File.Delete(_files.File);
 
         var write = await Assert.ThrowsAsync<StateUnavailableException>(() => state.Runs.ClaimAsync(StateFolder.Claim(1), Stop).AsTask());
-        var read = await Assert.ThrowsAsync<StateUnavailableException>(() => state.Runs.OpenRunsAsync(1, Stop).AsTask());
+        var read = await Assert.ThrowsAsync<StateUnavailableException>(() =>
+            state.Runs.OpenRunsAsync(new OpenRunsQuery(DateTimeOffset.UnixEpoch), Stop).AsTask()
+        );
         var open = await RefusedAsync(state, $"'{_files.File}' was deleted while in use", "backup");
 
         Assert.Equal([open.Message, open.Message], [write.Message, read.Message]);

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Scheduler.Locking;
+using Scheduler.Runs;
 using Scheduler.Testing;
 
 namespace Scheduler.Tests.Worker;
@@ -35,16 +37,66 @@ public sealed class TriggerHttpTests(BusyWorker worker) : IClassFixture<BusyWork
         var first = await _app.PostAsync(Talk, """{"data": {"order": "17"}}""", headers: once);
 
         var again = await _app.PostAsync(Talk, """{ "data": { "order": "17" } }""", headers: once);
+        var before = await ManualRunsAsync();
         var other = await _app.PostAsync(Talk, """{"data": {"order": "18"}}""", headers: once);
         var without = await _app.PostAsync(Talk, headers: once);
+        var after = await ManualRunsAsync();
         var otherJob = await _app.PostAsync("/api/jobs/fail/trigger", """{"data": {"order": "18"}}""", headers: once);
 
         Assert.Equal((202, 202, 202), (first.Status, again.Status, otherJob.Status));
         Assert.Equal(Id(first), Id(again));
         Assert.NotEqual(Id(first), Id(otherJob));
         Assert.All([other, without], a => Assert.Equal(422, a.Status));
+        Assert.Equal(before, after);
         Assert.Contains(Id(first), other.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
         Assert.NotEqual(Id(await _app.PostAsync(Talk)), Id(await _app.PostAsync(Talk)));
+    }
+
+    [Fact]
+    public async Task A_repeated_request_is_answered_as_before_also_when_the_job_is_paused_since()
+    {
+        (string, string)[] once = [(Key, "before-the-pause")];
+        await using var own = new OwnFolder();
+        await using var app = await WorkerApp.StartAsync(
+            own.Path,
+            ("Scheduler:Jobs:talk:Type", nameof(TalkingJob)),
+            ("Scheduler:Jobs:talk:Cron", "0 0 3 * * ?")
+        );
+        var first = await app.PostAsync(Talk, """{"data": {"order": "17"}}""", headers: once);
+        Assert.Equal(200, (await app.PostAsync("/api/jobs/talk/pause")).Status);
+
+        var again = await app.PostAsync(Talk, """{"data": {"order": "17"}}""", headers: once);
+        var other = await app.PostAsync(Talk, """{"data": {"order": "18"}}""", headers: once);
+        var refused = await app.PostAsync(Talk, headers: [(Key, "in-the-pause")]);
+
+        Assert.Equal((202, 202, 422, 409), (first.Status, again.Status, other.Status, refused.Status));
+        Assert.Equal(Id(first), Id(again));
+        Assert.Equal(Id(first), Assert.Single((await app.GetAsync("/api/runs?trigger=manual")).Items).GetProperty("id").GetString());
+    }
+
+    [Fact]
+    public async Task More_runs_than_may_be_open_are_refused_until_some_have_ended()
+    {
+        await using var own = new OwnFolder();
+        await using var app = await WorkerApp.StartAsync(
+            own.Path,
+            ("Scheduler:Jobs:long:Type", nameof(LongJob)),
+            ("Scheduler:Jobs:long:Cron", "0 0 3 * * ?"),
+            ("Scheduler:Jobs:long:Data:who", "a")
+        );
+        var state = app.Get<Scheduler.Jobs.Hosting.StateHolder>().Guard!;
+        for (var i = 0; i < IRunLedger.MostRequested; i++)
+        {
+            var request = new RunRequest("long", LockKey.From("long:a"), null, DateTimeOffset.UnixEpoch);
+            await state.CallAsync((s, t) => s.Runs.RequestAsync(request, t), TestContext.Current.CancellationToken);
+        }
+
+        var answer = await app.PostAsync(Long, """{"data": {"who": "b"}}""");
+
+        Assert.Equal((429, "application/problem+json"), (answer.Status, answer.MediaType));
+        Assert.Contains("Ask again when some have ended", answer.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        var runs = await app.GetAsync("/api/runs?trigger=manual&limit=1000");
+        Assert.Equal((1_000, JsonValueKind.Null), (runs.Items.Count, runs.Json.GetProperty("next").ValueKind));
     }
 
     [Fact]
@@ -199,4 +251,17 @@ public sealed class TriggerHttpTests(BusyWorker worker) : IClassFixture<BusyWork
 
     private async Task<int> ManualRunsAsync() =>
         (await _app.GetAsync("/api/runs?limit=1000")).Items.Count(r => r.GetProperty("trigger").GetString() == "manual");
+
+    private sealed class OwnFolder : IAsyncDisposable
+    {
+        private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("scheduler-trigger-");
+
+        public string Path => _folder.FullName;
+
+        public ValueTask DisposeAsync()
+        {
+            _folder.Delete(recursive: true);
+            return ValueTask.CompletedTask;
+        }
+    }
 }
