@@ -18,9 +18,20 @@ public interface IInbox : IInboxOperations
     /// whose keys hit two different rows is a conflict, too.
     /// </summary>
     /// <param name="arrivals">1 to <see cref="MaxBatch"/>; may have copies among them.</param>
+    /// <param name="answered">Gets answers by the place of the arrival as soon as they are known, before those that take longer; returns at
+    /// once and never throws.</param>
     /// <param name="cancellationToken">Ends the call.</param>
-    /// <returns>The answers, in the same order.</returns>
-    ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(IReadOnlyList<InboxArrival> arrivals, CancellationToken cancellationToken);
+    /// <returns>All answers, in the same order.</returns>
+    /// <exception cref="ArgumentException">One of them cannot be kept; then none is.</exception>
+    ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(
+        IReadOnlyList<InboxArrival> arrivals,
+        Action<int, InboxAnswer>? answered,
+        CancellationToken cancellationToken
+    );
+
+    /// <summary>Stores arrivals for who needs the answers together.</summary>
+    sealed ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(IReadOnlyList<InboxArrival> arrivals, CancellationToken cancellationToken) =>
+        AddAsync(arrivals, answered: null, cancellationToken);
 
     /// <summary>Takes due events: of each order the first that is not finished, so that no two of an order are taken at once.</summary>
     ValueTask<IReadOnlyList<InboxClaim>> ClaimAsync(InboxClaimRequest request, CancellationToken cancellationToken);

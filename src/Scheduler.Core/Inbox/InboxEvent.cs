@@ -72,13 +72,18 @@ public readonly record struct InboxChange(InboxEvent? Event, bool IsChanged);
 /// <param name="Body">The body as it came.</param>
 public sealed record InboxClaim(InboxEvent Event, byte[] Body);
 
+/// <summary>Events that a replica has a handler for.</summary>
+/// <param name="Source">The source's name.</param>
+/// <param name="Type">The event's type; "" for events without one.</param>
+/// <param name="GoesOn">Whether an order goes on behind a dead or conflicting event; equal for all types of a source.</param>
+public readonly record struct InboxKind(string Source, string Type, bool GoesOn);
+
 /// <summary>Which events a replica would take.</summary>
 /// <param name="Replica">The replica's id.</param>
-/// <param name="Sources">Of these sources.</param>
+/// <param name="Kinds">Of these kinds, each once; others are left to replicas that have a handler for them.</param>
 /// <param name="Limit">So many at most; 1 to <see cref="IInbox.MaxBatch"/>.</param>
 /// <param name="Hold">For how long nobody else takes them.</param>
-/// <param name="GoOn">The sources whose orders go on behind a dead or conflicting event.</param>
-public sealed record InboxClaimRequest(string Replica, IReadOnlyList<string> Sources, int Limit, TimeSpan Hold, IReadOnlyList<string> GoOn);
+public sealed record InboxClaimRequest(string Replica, IReadOnlyList<InboxKind> Kinds, int Limit, TimeSpan Hold);
 
 /// <summary>How an attempt at an event ended.</summary>
 /// <param name="Id">The event.</param>

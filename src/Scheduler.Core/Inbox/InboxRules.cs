@@ -14,6 +14,33 @@ internal static class InboxRules
     private const int LongestError = 4_000;
     private const int LongestLabel = 200;
 
+    // Some milliseconds of the State's time for a look at events that are all held back, and what a call may take for all looks.
+    private const int LookBeyond = 400;
+    private const int MostLooks = 50;
+
+    /// <summary>
+    /// Takes events by looks of a bounded width, one after another while there is room and more to look at: what another event holds
+    /// back is seen once and then no more, so a long order keeps others waiting for that once.
+    /// </summary>
+    /// <param name="request">What to take.</param>
+    /// <param name="look">Takes at most so many, by a look at so many; tells whether the next look would see others.</param>
+    public static async ValueTask<IReadOnlyList<InboxClaim>> ClaimAsync(
+        InboxClaimRequest request,
+        Func<int, int, ValueTask<(IReadOnlyList<InboxClaim> Claims, bool IsMore)>> look
+    )
+    {
+        Check(request);
+        var claims = new List<InboxClaim>();
+        var isMore = request.Kinds.Count > 0;
+        for (var looks = 0; isMore && claims.Count < request.Limit && looks < MostLooks; looks++)
+        {
+            var limit = request.Limit - claims.Count;
+            (var taken, isMore) = await look(limit, limit + LookBeyond);
+            claims.AddRange(taken);
+        }
+        return claims;
+    }
+
     /// <summary>A state as the tables have it.</summary>
     public static string NameOf(InboxState state) => state.ToString().ToLowerInvariant();
 

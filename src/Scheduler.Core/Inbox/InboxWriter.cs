@@ -107,23 +107,30 @@ public sealed class InboxWriter : IAsyncDisposable
         try
         {
             var arrivals = group.ConvertAll(w => w.Arrival);
-            var answers = await _state.CallAsync((s, token) => s.Inbox.AddAsync(arrivals, token), _stop.Token);
+            var (waiting, isTold) = (group.ToArray(), false);
+            var answers = await _state.CallInboxAsync((inbox, token) => inbox.AddAsync(arrivals, Answer, token), _stop.Token);
             for (var i = 0; i < answers.Count; i++)
             {
-                group[i].TrySetResult(new InboxReceipt(answers[i], null));
+                Answer(i, answers[i]);
             }
-            if (answers.Any(a => a is { Outcome: InboxOutcome.Stored, State: InboxState.Received }))
+
+            // Those that are stored do not wait for what others contradict.
+            void Answer(int i, InboxAnswer answer)
             {
-                _stored?.Invoke();
+                waiting[i].TrySetResult(new InboxReceipt(answer, null));
+                if (!isTold && answer is { Outcome: InboxOutcome.Stored, State: InboxState.Received })
+                {
+                    isTold = true;
+                    _stored?.Invoke();
+                }
             }
         }
         catch (ArgumentException) when (group.Count > 1)
         {
             // One of them cannot be kept; it fails alone.
-            foreach (var one in group)
-            {
-                await StoreAsync([one]);
-            }
+            var half = group.Count / 2;
+            await StoreAsync(group.GetRange(0, half));
+            await StoreAsync(group.GetRange(half, group.Count - half));
         }
 #pragma warning disable CA1031 // Whatever happened, nothing is known to be stored, and whoever waits is told.
         catch (Exception problem)

@@ -189,9 +189,13 @@ public sealed class StateUnavailableException : Exception
     /// <param name="message">Place, reason and remedy, without secrets.</param>
     /// <param name="innerException">What the driver threw, if anything.</param>
     /// <param name="permanent">Whether only a change of configuration or set-up helps, so that a starting host must stop.</param>
-    public StateUnavailableException(string message, Exception? innerException = null, bool permanent = false)
-        : base(message, innerException) => IsPermanent = permanent;
+    /// <param name="ofOneCall">Whether the State answers other calls.</param>
+    public StateUnavailableException(string message, Exception? innerException = null, bool permanent = false, bool ofOneCall = false)
+        : base(message, innerException) => (IsPermanent, IsOfOneCall) = (permanent, ofOneCall);
 
     /// <summary>Whether only a change of configuration or set-up helps.</summary>
     public bool IsPermanent { get; }
+
+    /// <summary>Whether it is about this call alone, for example for a row that somebody else has locked: the State is not down.</summary>
+    public bool IsOfOneCall { get; }
 }

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Scheduler.Inbox;
 using Scheduler.Leases;
 using Scheduler.Telemetry;
 
@@ -10,6 +11,9 @@ namespace Scheduler.Runs;
 /// </summary>
 public sealed class StateGuard : IAsyncDisposable
 {
+    /// <summary>What a call of the inbox may take, if not longer than other calls: it carries many rows, with their bodies.</summary>
+    public static readonly TimeSpan InboxTimeout = TimeSpan.FromSeconds(4);
+
     private readonly IState _state;
     private readonly TimeSpan _callTimeout;
     private readonly TimeSpan _probeInterval;
@@ -77,22 +81,24 @@ public sealed class StateGuard : IAsyncDisposable
     /// <param name="call">The call; gets a token that fires with the limit.</param>
     /// <param name="cancellationToken">Ends the wait for the answer.</param>
     /// <exception cref="StateUnavailableException">It is down, or did not answer in time; the outcome of a write is unknown.</exception>
-    public async ValueTask<T> CallAsync<T>(Func<IState, CancellationToken, ValueTask<T>> call, CancellationToken cancellationToken)
+    public ValueTask<T> CallAsync<T>(Func<IState, CancellationToken, ValueTask<T>> call, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(call);
-        if (Health is { IsUp: false, Reason: var reason })
-        {
-            throw new StateUnavailableException($"State '{Name}' is down: {reason}");
-        }
-        try
-        {
-            return await BoundAsync(token => call(_state, token), _callTimeout, cancellationToken);
-        }
-        catch (StateUnavailableException e)
-        {
-            Down(e.Message);
-            throw;
-        }
+        return CallAsync(call, _callTimeout, isLateDown: true, cancellationToken);
+    }
+
+    /// <summary>
+    /// Calls the State's inbox. A call that takes too long fails alone, because it may be its own size: whether the State answers is
+    /// found out by the small calls, of which each heartbeat is one.
+    /// </summary>
+    /// <param name="call">The call; gets a token that fires with the limit.</param>
+    /// <param name="cancellationToken">Ends the wait for the answer.</param>
+    /// <exception cref="StateUnavailableException">There is no answer; the outcome of a write is unknown.</exception>
+    public ValueTask<T> CallInboxAsync<T>(Func<IInbox, CancellationToken, ValueTask<T>> call, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(call);
+        var limit = _callTimeout > InboxTimeout ? _callTimeout : InboxTimeout;
+        return CallAsync((state, token) => call(state.Inbox, token), limit, isLateDown: false, cancellationToken);
     }
 
     /// <summary>Calls the State for a call without a result.</summary>
@@ -118,10 +124,36 @@ public sealed class StateGuard : IAsyncDisposable
         _disposed.Dispose();
     }
 
+    private async ValueTask<T> CallAsync<T>(
+        Func<IState, CancellationToken, ValueTask<T>> call,
+        TimeSpan limit,
+        bool isLateDown,
+        CancellationToken cancellationToken
+    )
+    {
+        if (Health is { IsUp: false, Reason: var reason })
+        {
+            throw new StateUnavailableException($"State '{Name}' is down: {reason}");
+        }
+        try
+        {
+            return await BoundAsync(token => call(_state, token), limit, cancellationToken, isLateDown);
+        }
+        catch (StateUnavailableException e)
+        {
+            if (!e.IsOfOneCall)
+            {
+                Down(e.Message);
+            }
+            throw;
+        }
+    }
+
     private async ValueTask<T> BoundAsync<T>(
         Func<CancellationToken, ValueTask<T>> call,
         TimeSpan limit,
-        CancellationToken cancellationToken
+        CancellationToken cancellationToken,
+        bool isLateDown = true
     )
     {
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -140,7 +172,7 @@ public sealed class StateGuard : IAsyncDisposable
                 TaskContinuationOptions.OnlyOnFaulted,
                 TaskScheduler.Default
             );
-            throw new StateUnavailableException($"State '{Name}' did not answer within {limit}.");
+            throw new StateUnavailableException($"State '{Name}' did not answer within {limit}.", ofOneCall: !isLateDown);
         }
         catch (Exception e)
             when (e is not (StateUnavailableException or ArgumentException)

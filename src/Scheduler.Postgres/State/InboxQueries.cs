@@ -17,7 +17,7 @@ internal sealed class InboxQueries
     private readonly string _add;
     private readonly string _addLabels;
     private readonly string _hits;
-    private readonly string _addConflict;
+    private readonly string _addConflicts;
     private readonly string _claim;
     private readonly string _finish;
 
@@ -35,22 +35,8 @@ internal sealed class InboxQueries
             FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS q (source, event_id, dedupe_key, body_hash)
             CROSS JOIN LATERAL {schema}.event_hits($1, q.source, q.event_id, q.dedupe_key, q.body_hash) AS h
             """;
-        _addConflict = $"SELECT {schema}.add_conflict($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-        _claim = $"""
-            WITH due AS (
-              SELECT d.id FROM {schema}.inbox d
-              WHERE d.group_name = $1 AND d.state IN ('received', 'processing', 'failed') AND d.due_at <= clock_timestamp()
-                AND d.source = ANY ($2)
-                AND NOT EXISTS (SELECT FROM {schema}.inbox e
-                  WHERE e.group_name = $1 AND e.source = d.source AND e.order_key = d.order_key AND e.number < d.number
-                    AND e.state IN ('received', 'processing', 'failed', 'dead', 'conflict')
-                    AND (e.state IN ('received', 'processing', 'failed') OR NOT e.source = ANY ($3)))
-              ORDER BY d.due_at, d.number LIMIT $4 FOR UPDATE SKIP LOCKED
-            )
-            UPDATE {schema}.inbox AS i SET state = 'processing', attempts = i.attempts + 1, counted = i.counted + 1,
-              due_at = clock_timestamp() + $5, replica = $6
-            FROM due WHERE i.id = due.id RETURNING {Columns}, i.body
-            """;
+        _addConflicts = $"SELECT n, known_id FROM {schema}.add_conflicts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+        _claim = $"SELECT {Columns}, i.body FROM {schema}.claim_events($1, $2, $3, $4, $5, $6, $7, $8) AS i";
         _finish = $"""
             UPDATE {schema}.inbox AS i SET state = q.state, counted = i.counted - q.uncounted,
               error = CASE WHEN q.state = 'processing' THEN i.error ELSE q.error END,
@@ -79,7 +65,7 @@ internal sealed class InboxQueries
             .Bytes([.. arrivals.Select(a => (ReadOnlyMemory<byte>)a.BodyHash)])
             .Bytes([.. arrivals.Select(a => (ReadOnlyMemory<byte>)a.ContentHash)])
             .TimeList([.. arrivals.Select(a => (DateTime?)Times.Of(a.ReceivedAt))])
-            .Texts([.. arrivals.Select(a => InboxRules.ErrorOf(a.Reason))])
+            .Texts([.. arrivals.Select(a => Texts.Keepable(InboxRules.ErrorOf(a.Reason)))])
             .Bytes([.. arrivals.Select(a => a.Body)]);
         AddLabels(batch, [.. ids.Zip(arrivals, (id, arrival) => (id, arrival.Labels))]);
     }
@@ -94,24 +80,24 @@ internal sealed class InboxQueries
             // Of others the hash is no key.
             .Bytes([.. arrivals.Select(a => InboxRules.IsBodyKey(a) ? (ReadOnlyMemory<byte>)a.BodyHash : default)]);
 
-    public void AddConflict(NpgsqlBatch batch, string group, Guid first, Guid id, InboxArrival arrival)
+    public void AddConflicts(NpgsqlBatch batch, string group, Guid[] firsts, Guid[] ids, IReadOnlyList<InboxArrival> arrivals)
     {
         batch
-            .Add(_addConflict)
+            .Add(_addConflicts)
             .Text(group)
-            .Id(first)
             .Number(IInbox.MaxConflicts)
-            .Id(id)
-            .Text(arrival.Source)
-            .Text(arrival.EventId)
-            .Text(arrival.Type)
-            .Text(arrival.DedupeKey)
-            .Text(arrival.OrderKey)
-            .Blob(arrival.BodyHash)
-            .Blob(arrival.ContentHash)
-            .Time(arrival.ReceivedAt)
-            .Blob(arrival.Body);
-        AddLabels(batch, [(id, arrival.Labels)]);
+            .Ids(firsts)
+            .Ids(ids)
+            .Texts([.. arrivals.Select(a => a.Source)])
+            .Texts([.. arrivals.Select(a => a.EventId)])
+            .Texts([.. arrivals.Select(a => a.Type)])
+            .Texts([.. arrivals.Select(a => a.DedupeKey)])
+            .Texts([.. arrivals.Select(a => a.OrderKey)])
+            .Bytes([.. arrivals.Select(a => (ReadOnlyMemory<byte>)a.BodyHash)])
+            .Bytes([.. arrivals.Select(a => (ReadOnlyMemory<byte>)a.ContentHash)])
+            .TimeList([.. arrivals.Select(a => (DateTime?)Times.Of(a.ReceivedAt))])
+            .Bytes([.. arrivals.Select(a => a.Body)]);
+        AddLabels(batch, [.. ids.Zip(arrivals, (id, arrival) => (id, arrival.Labels))]);
     }
 
     // Of those that were stored a moment ago.
@@ -128,14 +114,16 @@ internal sealed class InboxQueries
         }
     }
 
-    public void Claim(NpgsqlBatch batch, string group, InboxClaimRequest request)
+    public void Claim(NpgsqlBatch batch, string group, InboxClaimRequest request, int limit, int width)
     {
         batch
             .Add(_claim)
             .Text(group)
-            .Texts([.. request.Sources])
-            .Texts([.. request.GoOn])
-            .Number(request.Limit)
+            .Texts([.. request.Kinds.Select(k => k.Source)])
+            .Texts([.. request.Kinds.Select(k => k.Type)])
+            .Flags([.. request.Kinds.Select(k => k.GoesOn)])
+            .Number(limit)
+            .Number(width)
             .Interval(request.Hold)
             .Text(request.Replica);
     }
@@ -149,7 +137,7 @@ internal sealed class InboxQueries
             .Ids([.. rows.Select(r => r.Id)])
             .Numbers([.. rows.Select(r => r.End.Attempt)])
             .Texts([.. rows.Select(r => InboxRules.NameOf(r.End.State))])
-            .Texts([.. rows.Select(r => r.End.State == InboxState.Done ? null : InboxRules.ErrorOf(r.End.Error))])
+            .Texts([.. rows.Select(r => r.End.State == InboxState.Done ? null : Texts.Keepable(InboxRules.ErrorOf(r.End.Error)))])
             .Numbers([.. rows.Select(r => r.End.Counts ? 0 : 1)])
             .Numbers([.. rows.Select(r => (long)r.End.After.TotalMilliseconds)]);
     }

@@ -47,7 +47,7 @@ internal sealed partial class PostgresInbox
     {
         LedgerRules.CheckBatch(ids, IInbox.MaxBatch);
         Guid[] keys = [.. ids.Select(id => Guid.TryParse(id, out var key) ? key : Guid.Empty)];
-        return await database.CallDurablyAsync(
+        return await database.WriteRowsAsync(
             batch => _operations.Replay(batch, group, keys, force),
             static async reader =>
             {
@@ -66,7 +66,7 @@ internal sealed partial class PostgresInbox
     {
         var changed =
             Guid.TryParse(id, out var key)
-            && await database.CallDurablyAsync(
+            && await database.WriteRowsAsync(
                 batch => _operations.Resolve(batch, group, key, accept),
                 static async reader => await reader.ReadAsync(),
                 cancellationToken
@@ -87,7 +87,7 @@ internal sealed partial class PostgresInbox
     {
         InboxRules.CheckReceived(arrival);
         return Guid.TryParse(id, out var key)
-            ? await database.CallDurablyAsync(
+            ? await database.WriteRowsAsync(
                 batch => _operations.Receive(batch, group, key, arrival),
                 static async reader =>
                 {

@@ -45,6 +45,32 @@ internal static class StateProblem
         || problem is StateUnavailableException { InnerException: PostgresException { SqlState: "55P03" or "57014" } }
         || problem is StateUnavailableException { InnerException: not (null or NpgsqlException or TimeoutException) };
 
+    /// <summary>Whether a call met rows that another session had locked, so that it may well succeed a little later.</summary>
+    public static bool IsContention(StateUnavailableException problem) =>
+        problem.InnerException is PostgresException { SqlState: "55P03" or "40001" or "40P01" };
+
+    /// <summary>What a failure says of the rows of this call: that one cannot be kept, or that they were not to be had in time. Others are
+    /// of the State, and stay as they are.</summary>
+    public static Exception OfRows(StatePlace place, StateUnavailableException problem) =>
+        problem.InnerException switch
+        {
+#pragma warning disable MA0015 // Which of the values it was, nobody says.
+            // A constraint, or more than an index takes.
+            PostgresException { SqlState: ['2', '3', ..] or ['5', '4', ..] } server => new ArgumentException(
+                $"{place.Name} cannot keep a value of this call: {server.MessageText}",
+                server
+            ),
+            // Half of a surrogate pair: the driver cannot write it.
+            ArgumentException value => new ArgumentException($"{place.Name} cannot keep a value of this call: {value.Message}", value),
+#pragma warning restore MA0015
+            PostgresException { SqlState: "55P03" or "40001" or "40P01" or "57014" } server => new StateUnavailableException(
+                problem.Message,
+                server,
+                ofOneCall: true
+            ),
+            _ => problem,
+        };
+
     /// <summary>Whether a connection was refused for its start-up options.</summary>
     public static bool IsAboutOptions(PostgresException refused) =>
         refused.SqlState is "08P01" or "0A000" or "22023" or "58000"

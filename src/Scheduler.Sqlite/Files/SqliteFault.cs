@@ -19,6 +19,9 @@ internal enum SqliteFault
 
     /// <summary>The file is damaged or of another kind.</summary>
     NotADatabase,
+
+    /// <summary>A value is too large, or breaks a rule of its table.</summary>
+    NotKept,
 }
 
 /// <summary>Sorts failures of SQLite by its result codes (https://sqlite.org/rescode.html). Stateless and thread-safe.</summary>
@@ -32,6 +35,7 @@ internal static class SqliteFaults
             3 or 8 or 14 => SqliteFault.NotWritable,
             5 or 6 => SqliteFault.InUse,
             11 or 26 => SqliteFault.NotADatabase,
+            18 or 19 => SqliteFault.NotKept,
             _ => SqliteFault.Other,
         };
 

@@ -9,7 +9,7 @@ namespace Scheduler.Sqlite.State;
 internal sealed partial class SqliteInbox
 {
     private const string Shown = $"""
-        {Columns}, body IS NOT NULL AS HasBody,
+        {InboxRow.Columns}, body IS NOT NULL AS HasBody,
         (SELECT l.sender_id FROM inbox_labels l WHERE l.group_name = inbox.group_name AND l.id = inbox.id) AS SenderId,
         (SELECT l.sender_type FROM inbox_labels l WHERE l.group_name = inbox.group_name AND l.id = inbox.id) AS SenderType
         """;
@@ -188,7 +188,7 @@ internal sealed partial class SqliteInbox
             .QuerySingleOrDefault<ShownRow?>($"SELECT {Shown} FROM inbox WHERE group_name = @group AND id = @id", new { group, id })
             ?.ToShown();
 
-    private sealed class ShownRow : Row
+    private sealed class ShownRow : InboxRow
     {
         public bool HasBody { get; set; }
         public string? SenderId { get; set; }

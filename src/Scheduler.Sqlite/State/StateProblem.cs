@@ -24,6 +24,15 @@ internal static class StateProblem
             _ => problem,
         };
 
+    /// <summary>What a failure says of the rows of this call: that the table cannot keep one. Others are of the State, and stay as they
+    /// are.</summary>
+    public static Exception OfRows(string path, StateUnavailableException problem) =>
+        problem.InnerException is SqliteException sqlite && sqlite.Fault() == SqliteFault.NotKept
+#pragma warning disable MA0015 // Which of the values it was, nobody says.
+            ? new ArgumentException($"The State '{path}' cannot keep a value of this call: {sqlite.Message}", sqlite)
+#pragma warning restore MA0015
+            : problem;
+
     /// <summary>Whether the disk is full.</summary>
     public static bool IsDiskFull(Exception problem) => problem is SqliteException sqlite && sqlite.Fault() == SqliteFault.DiskFull;
 

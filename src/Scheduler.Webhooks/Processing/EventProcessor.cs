@@ -28,8 +28,11 @@ internal sealed class EventProcessor(
 {
     private readonly ConcurrentDictionary<string, InboxEvent> _running = new(StringComparer.Ordinal);
     private readonly Dictionary<string, ProcessingRule> _rules = rules.ToDictionary(r => r.Source, StringComparer.OrdinalIgnoreCase);
-    private readonly string[] _sources = [.. rules.Select(r => r.Source)];
-    private readonly string[] _goOn = [.. rules.Where(r => r.OnDead == OnDead.Continue).Select(r => r.Source)];
+    private readonly InboxKind[] _kinds =
+    [
+        .. rules.SelectMany(r => routes.TypesOf(r.Source).Select(t => new InboxKind(r.Source, t, r.OnDead == OnDead.Continue))),
+    ];
+    private readonly EndWriter _ends = new(state);
     private TaskCompletionSource _wake = NewSignal();
 
     /// <summary>There may be something to do; returns at once and never throws.</summary>
@@ -73,8 +76,8 @@ internal sealed class EventProcessor(
         var room = Math.Min(free.CurrentCount, IInbox.MaxBatch);
         try
         {
-            var request = new InboxClaimRequest(replica.Id, _sources, room, times.Hold, _goOn);
-            claims = await state.CallAsync((s, token) => s.Inbox.ClaimAsync(request, token), CancellationToken.None);
+            var request = new InboxClaimRequest(replica.Id, _kinds, room, times.Hold);
+            claims = await state.CallInboxAsync((inbox, token) => inbox.ClaimAsync(request, token), CancellationToken.None);
         }
         catch (StateUnavailableException)
         {
@@ -114,9 +117,15 @@ internal sealed class EventProcessor(
             var attempt = await locks.AcquireAsync(key, $"event {stored.Id}", times.LockWait, cancellationToken: CancellationToken.None);
             if (attempt is LockAttempt.Granted granted)
             {
-                var end = await HandleAsync(claim, granted.Lease, ended);
-                await FinishAsync(stored, end);
-                await granted.Lease.ReleaseAsync(CancellationToken.None);
+                try
+                {
+                    await FinishAsync(stored, await HandleAsync(claim, granted.Lease, ended));
+                }
+                finally
+                {
+                    // Else it would be renewed for as long as the process lives.
+                    await granted.Lease.ReleaseAsync(CancellationToken.None);
+                }
                 return;
             }
             // Its last holder may still be at work, or has died a moment ago; or the store is away.
@@ -141,10 +150,7 @@ internal sealed class EventProcessor(
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, lease.Lost, ended);
         try
         {
-            if (routes.Find(stored.Source, stored.Type) is not { } route)
-            {
-                throw new InvalidOperationException($"No handler takes the type '{stored.Type}' of this source on this replica.");
-            }
+            var route = routes.Find(stored.Source, stored.Type)!;
             await using var scope = scopes.CreateAsyncScope();
             var result = await route(scope.ServiceProvider, claim.Body, new WebhookEvent(stored, lease), either.Token);
             return result.After is { } after ? Back(stored, after) : new InboxEnd(stored.Id, stored.Attempts, InboxState.Done);
@@ -179,8 +185,8 @@ internal sealed class EventProcessor(
     {
         try
         {
-            var written = await state.CallAsync((s, token) => s.Inbox.FinishAsync([end], token), CancellationToken.None);
-            if (!written[0])
+            // Before the lock of the order is released.
+            if (!await _ends.WriteAsync(end))
             {
                 logger.EventTakenUp(stored.Id, stored.Attempts);
             }
@@ -199,17 +205,10 @@ internal sealed class EventProcessor(
         {
             await Task.Delay(times.Hold / 3, time, done).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             InboxEnd[] kept = [.. _running.Values.Select(e => new InboxEnd(e.Id, e.Attempts, InboxState.Processing, times.Hold))];
-            if (kept.Length == 0)
+            if (kept.Length > 0)
             {
-                continue;
-            }
-            try
-            {
-                await state.CallAsync((s, token) => s.Inbox.FinishAsync(kept, token), CancellationToken.None);
-            }
-            catch (StateUnavailableException)
-            {
-                // Another replica may take them up; the lock of the order keeps it from working on them.
+                // Where that fails another replica may take them up; the lock of the order keeps it from working on them.
+                await _ends.WriteAsync(kept);
             }
         }
     }

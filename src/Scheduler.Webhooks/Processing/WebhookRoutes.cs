@@ -34,6 +34,13 @@ public sealed class WebhookRoutes
     /// <param name="type">The event's type; an event without one has the type "".</param>
     public bool Has(string source, string? type) => _routes.ContainsKey((source.ToUpperInvariant(), type ?? ""));
 
+    /// <summary>The types of a source that a handler takes.</summary>
+    internal IEnumerable<string> TypesOf(string source)
+    {
+        var name = source.ToUpperInvariant();
+        return _routes.Keys.Where(k => k.Source == name).Select(k => k.Type);
+    }
+
     internal Route? Find(string source, string? type) => _routes.GetValueOrDefault((source.ToUpperInvariant(), type ?? ""));
 
     internal static Route To<THandler, T>()

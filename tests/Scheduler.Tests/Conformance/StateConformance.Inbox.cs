@@ -197,6 +197,17 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task An_error_text_is_kept_as_far_as_it_can_be()
+    {
+        await AddAsync(Arrival("1"));
+        var claim = Assert.Single(await ClaimAsync());
+        Assert.Equal([true], await FinishAsync(claim, InboxState.Dead, error: "broken \0 \ud800"));
+        var dead = (await _state.Inbox.FindAsync(claim.Event.Id, Cancel))!;
+        Assert.Equal(InboxState.Dead, dead.State);
+        Assert.StartsWith("broken ", dead.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_dead_or_contradicting_event_holds_its_order_back_where_that_is_wanted()
     {
         await _state.Inbox.AddAsync([Arrival("1", type: "a"), Arrival("1", type: "b"), Arrival("2", type: "a")], Cancel);
@@ -215,7 +226,7 @@ public abstract partial class StateConformance
     public async Task Events_of_other_sources_and_more_than_asked_for_are_left()
     {
         await _state.Inbox.AddAsync([.. Enumerable.Range(0, 5).Select(i => Arrival($"{i}"))], Cancel);
-        Assert.Empty(await _state.Inbox.ClaimAsync(new("replica", ["others"], 10, Hold, []), Cancel));
+        Assert.Empty(await _state.Inbox.ClaimAsync(new("replica", Kinds("others"), 10, Hold), Cancel));
         Assert.Equal(["0", "1"], (await ClaimAsync(limit: 2)).Select(c => c.Event.OrderKey));
         Assert.Equal(["2", "3", "4"], (await ClaimAsync()).Select(c => c.Event.OrderKey));
     }
@@ -276,7 +287,10 @@ public abstract partial class StateConformance
         (await _state.Inbox.ListAsync(new InboxQuery(State: state, Limit: 1_000), Cancel)).Items;
 
     private async Task<IReadOnlyList<InboxClaim>> ClaimAsync(int limit = 100, IReadOnlyList<string>? goOn = null) =>
-        await _state.Inbox.ClaimAsync(new("replica", ["payments"], limit, Hold, goOn ?? []), Cancel);
+        await _state.Inbox.ClaimAsync(new("replica", Kinds(goOn: goOn is not null), limit, Hold), Cancel);
+
+    private static List<InboxKind> Kinds(string source = "payments", bool goOn = false) =>
+        [.. new[] { "payment.succeeded", "a", "b", "later", "" }.Select(type => new InboxKind(source, type, goOn))];
 
     private async Task<IReadOnlyList<bool>> FinishAsync(
         InboxClaim claim,

@@ -43,7 +43,7 @@ public abstract partial class StateConformance
     public async Task A_finished_event_without_its_body_is_deleted_but_not_while_a_conflict_with_it_waits()
     {
         await _state.Inbox.AddAsync([Arrival("1"), Arrival("2", content: "a"), Arrival("3") with { Source = "others" }], Cancel);
-        foreach (var claim in await _state.Inbox.ClaimAsync(new("replica", ["payments", "others"], 10, Hold, []), Cancel))
+        foreach (var claim in await _state.Inbox.ClaimAsync(new("replica", [.. Kinds(), .. Kinds("others")], 10, Hold), Cancel))
         {
             await FinishAsync(claim, InboxState.Done);
         }

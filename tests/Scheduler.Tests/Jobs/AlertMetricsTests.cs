@@ -67,7 +67,7 @@ public sealed class AlertMetricsTests : IDisposable
         var time = new FakeTime();
         var guard = new ClockGuard(
             ReplicaIdentity.Create($"{_name}-clock"),
-            time,
+            new GroupTime(time, TimeSpan.FromSeconds(2)),
             TimeSpan.FromSeconds(2),
             isWatched: true,
             NullLogger<ClockGuard>.Instance

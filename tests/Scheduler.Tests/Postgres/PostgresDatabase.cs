@@ -74,6 +74,26 @@ internal sealed class PostgresDatabase : IAsyncDisposable
     /// <summary>Asks for one value as the superuser, beside the State.</summary>
     public Task<T> AskAsync<T>(string sql) => Server.AskAsync<T>(sql, Name);
 
+    /// <summary>How many pages the States have read since the database was made. Ends their sessions: those report what they read when
+    /// they are idle for a while, or end.</summary>
+    public async Task<long> PagesReadAsync()
+    {
+        await ExecuteAsync(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+                + "AND application_name = 'scheduler'"
+        );
+        return await PagesAsync();
+    }
+
+    /// <summary>The same, as far as it is reported. Entries that an index looks at and passes over are counted nowhere else.</summary>
+    public Task<long> PagesAsync() =>
+        AskAsync<long>(
+            """
+            SELECT (SELECT sum(idx_blks_hit + idx_blks_read) FROM pg_statio_user_indexes WHERE schemaname = 'scheduler')::bigint
+              + (SELECT sum(heap_blks_hit + heap_blks_read) FROM pg_statio_user_tables WHERE schemaname = 'scheduler')::bigint
+            """
+        );
+
     public static ClaimRequest Claim(int minute, long token = 1, string replica = "r1", string trigger = "nightly", LockKey? key = null) =>
         new()
         {
@@ -117,6 +137,7 @@ internal sealed class PostgresDatabase : IAsyncDisposable
                 """
             );
         }
+        await CheckTurnsAsync(connection);
         foreach (var schema in await SchemasWithAsync(connection, "unsuccessful_runs"))
         {
             await SameAsync(
@@ -132,9 +153,33 @@ internal sealed class PostgresDatabase : IAsyncDisposable
         }
     }
 
-    private static async Task<List<string>> SchemasWithAsync(NpgsqlConnection connection, string table)
+    // The first unfinished event of an order has its turn; under the second it has what a person is to settle before it.
+    private static async Task CheckTurnsAsync(NpgsqlConnection connection)
     {
-        await using var find = new NpgsqlCommand($"SELECT schemaname FROM pg_tables WHERE tablename = '{table}' ORDER BY 1", connection);
+        foreach (var schema in await SchemasWithAsync(connection, "inbox_turns", "trigger"))
+        {
+            await SameAsync(
+                connection,
+                $"""
+                SELECT count(*) FROM "{schema}".inbox i
+                WHERE i.state IN ('received', 'processing', 'failed') AND i.turn IS DISTINCT FROM 1
+                  AND NOT EXISTS (SELECT FROM "{schema}".inbox e WHERE e.group_name = i.group_name AND e.source = i.source
+                    AND e.order_key = i.order_key AND e.number < i.number AND (e.state IN ('received', 'processing', 'failed')
+                    OR (i.turn = 2 AND e.state IN ('dead', 'conflict'))))
+                """
+            );
+        }
+    }
+
+    private static async Task<List<string>> SchemasWithAsync(NpgsqlConnection connection, string name, string kind = "table")
+    {
+        await using var find = new NpgsqlCommand(
+            kind == "table"
+                ? $"SELECT schemaname FROM pg_tables WHERE tablename = '{name}' ORDER BY 1"
+                : "SELECT n.nspname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+                    + $"WHERE t.tgname = '{name}' ORDER BY 1",
+            connection
+        );
         var schemas = new List<string>();
         await using var reader = await find.ExecuteReaderAsync();
         while (await reader.ReadAsync())

@@ -96,13 +96,13 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
                 Assert.Single((await _state.Runs.ListAsync(query, Stop)).Items);
             }
             var rare = query.Job is null ? query with { State = RunState.Dead } : query with { Job = "rare" };
-            var before = await ReadAsync();
+            var before = await _database.PagesReadAsync();
             for (var i = 0; i < 10; i++)
             {
                 Assert.Single((await _state.Runs.ListAsync(query, Stop)).Items);
                 Assert.Empty((await _state.Runs.ListAsync(rare, Stop)).Items);
             }
-            Assert.InRange(await ReadAsync() - before, 1, 20 * MostPages);
+            Assert.InRange(await _database.PagesReadAsync() - before, 1, 20 * MostPages);
         }
     }
 
@@ -113,12 +113,12 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         {
             await CycleAsync(i);
         }
-        var before = await ReadAsync();
+        var before = await _database.PagesReadAsync();
         for (var i = 21; i <= 40; i++)
         {
             await CycleAsync(i);
         }
-        Assert.InRange(await ReadAsync() - before, 1, 20 * MostPages);
+        Assert.InRange(await _database.PagesReadAsync() - before, 1, 20 * MostPages);
     }
 
     [Theory]
@@ -130,21 +130,21 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         await _database.ExecuteAsync("TRUNCATE scheduler.runs, scheduler.open_runs, scheduler.long_attempts CASCADE");
         // The statistics of a table that is known to be empty.
         await _database.ExecuteAsync("VACUUM ANALYZE scheduler.runs, scheduler.open_runs, scheduler.long_attempts");
-        var before = await ReadAsync();
+        var before = await _database.PagesReadAsync();
         for (var i = 1; i <= 20; i++)
         {
             await cycle(i);
         }
-        var unfilled = await PagesAsync();
+        var unfilled = await _database.PagesAsync();
         await FillAsync();
-        var filled = await PagesAsync();
+        var filled = await _database.PagesAsync();
         // The sessions are those of before, with their plans.
         for (var i = 21; i <= 40; i++)
         {
             await cycle(i);
         }
         var cycles = 40 * (inGroups ? InGroup : 1);
-        Assert.InRange(await ReadAsync() - before - (filled - unfilled), 1, cycles * MostPages);
+        Assert.InRange(await _database.PagesReadAsync() - before - (filled - unfilled), 1, cycles * MostPages);
     }
 
     private async Task CycleAsync(int i)
@@ -170,25 +170,6 @@ public sealed partial class PostgresPlanTests : IAsyncLifetime
         var results = await new CompletionCommand(_state.Database, queries, "test").RunAsync([.. endings], Stop);
         Assert.All(results, r => Assert.Equal(CompletionResult.Accepted, r));
     }
-
-    private async Task<long> ReadAsync()
-    {
-        // Sessions report what they read when they are idle for a while, or end.
-        await _database.ExecuteAsync(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
-                + "AND application_name = 'scheduler'"
-        );
-        return await PagesAsync();
-    }
-
-    // Entries that an index looks at and passes over are counted nowhere else.
-    private Task<long> PagesAsync() =>
-        _database.AskAsync<long>(
-            """
-            SELECT (SELECT sum(idx_blks_hit + idx_blks_read) FROM pg_statio_user_indexes WHERE schemaname = 'scheduler')::bigint
-              + (SELECT sum(heap_blks_hit + heap_blks_read) FROM pg_statio_user_tables WHERE schemaname = 'scheduler')::bigint
-            """
-        );
 
     private Task FillAsync() =>
         _database.ExecuteAsync(

@@ -101,6 +101,36 @@ public sealed class StateGuardTests : IAsyncDisposable
                 .ContinueWith(t => t.Exception, TaskScheduler.Default);
     }
 
+    [Fact]
+    public async Task AFailureOfOneCallLeavesTheStateUp()
+    {
+        await _guard.OpenAsync(CancellationToken.None);
+
+        await Assert.ThrowsAsync<StateUnavailableException>(async () =>
+            await CallAsync(() => throw new StateUnavailableException("a row is locked", ofOneCall: true))
+        );
+
+        Assert.True(_guard.Health.IsUp);
+    }
+
+    [Fact]
+    public async Task AnInboxCallThatTakesTooLongFailsAlone()
+    {
+        var time = new FakeTime();
+        await using var guard = new StateGuard(_inner, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(1), time, NullLogger.Instance);
+        await guard.OpenAsync(CancellationToken.None);
+        var never = new TaskCompletionSource<bool>();
+        var call = guard.CallInboxAsync((_, _) => new ValueTask<bool>(never.Task), CancellationToken.None).AsTask();
+
+        // What other calls may take.
+        time.Advance(TimeSpan.FromSeconds(1));
+        Assert.False(call.IsCompleted);
+        time.Advance(StateGuard.InboxTimeout);
+
+        await Assert.ThrowsAsync<StateUnavailableException>(() => call);
+        Assert.True(guard.Health.IsUp);
+    }
+
     private async Task CallAsync(Func<Task<bool>> call) => await _guard.CallAsync(async (_, _) => await call(), CancellationToken.None);
 
     private sealed class ScriptedState : IState
@@ -125,7 +155,7 @@ public sealed class StateGuardTests : IAsyncDisposable
 
         public Scheduler.Auditing.IAuditTrail Audit => throw new NotSupportedException();
 
-        public Scheduler.Inbox.IInbox Inbox => throw new NotSupportedException();
+        public Scheduler.Inbox.IInbox Inbox => null!;
 
         public IPairLedger Pair => throw new NotSupportedException();
 

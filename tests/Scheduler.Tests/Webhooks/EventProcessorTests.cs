@@ -13,6 +13,7 @@ using Scheduler.Runs;
 using Scheduler.Sqlite.State;
 using Scheduler.Testing;
 using Scheduler.Time;
+using Scheduler.Webhooks.Keys;
 using Scheduler.Webhooks.Processing;
 
 namespace Scheduler.Tests.Webhooks;
@@ -26,6 +27,7 @@ public sealed class EventProcessorTests : IAsyncDisposable
     private readonly LogCapture _log = new();
     private readonly ConcurrentQueue<string> _handled = new();
     private readonly ConcurrentQueue<Process> _processes = new();
+    private Action<string, object?[]> _beforeInbox = static (_, _) => { };
     private Func<WebhookEvent, CancellationToken, ValueTask<WebhookResult>> _handler = static (_, _) => new(WebhookResult.Done);
 
     public async ValueTask DisposeAsync()
@@ -120,7 +122,7 @@ public sealed class EventProcessorTests : IAsyncDisposable
         await one.StopAsync();
         var ids = await one.AddAsync([Arrival("1", "a")]);
         var claim = await one.State.CallAsync(
-            (s, t) => s.Inbox.ClaimAsync(new("dead", [Source], 10, TimeSpan.FromSeconds(2), []), t),
+            (s, t) => s.Inbox.ClaimAsync(new("dead", [new(Source, "a", false)], 10, TimeSpan.FromSeconds(2)), t),
             CancellationToken.None
         );
         Assert.Single(claim);
@@ -166,6 +168,24 @@ public sealed class EventProcessorTests : IAsyncDisposable
         _handler = static (_, _) => new(WebhookResult.Done);
         var two = await StartAsync();
         await Eventually.Holds(async () => (await two.FindAsync(ids[0])).State == InboxState.Done);
+    }
+
+    [Fact]
+    public async Task The_lock_of_an_order_is_released_also_when_the_end_cannot_be_written()
+    {
+        var ends = 0;
+        _beforeInbox = (name, args) =>
+        {
+            if (name == nameof(IInbox.FinishAsync) && Interlocked.Increment(ref ends) == 1)
+            {
+                throw new ArgumentException("No State keeps this.", nameof(args));
+            }
+        };
+        var one = await StartAsync();
+        await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(() => Volatile.Read(ref ends) >= 1);
+        // It would be renewed for ever: the event has its next attempt when its claim is over.
+        await Eventually.Holds(() => one.IsFreeAsync("1"));
     }
 
     private static InboxArrival Arrival(string order, string type)
@@ -214,7 +234,10 @@ public sealed class EventProcessorTests : IAsyncDisposable
             var leases = new LeaseOptions { LeaseDuration = TimeSpan.FromSeconds(2) };
             var context = new BackendContext("test", replica, leases, time, NullLoggerFactory.Instance);
             var state = new StateGuard(
-                new SqliteState(context, $"Data Source={Path.Combine(test._folder.FullName, "state.db")}"),
+                StateThrough.Wrap(
+                    new SqliteState(context, $"Data Source={Path.Combine(test._folder.FullName, "state.db")}"),
+                    (name, args) => test._beforeInbox(name, args)
+                ),
                 TimeSpan.FromSeconds(5),
                 TimeSpan.FromSeconds(1),
                 time,
@@ -269,6 +292,17 @@ public sealed class EventProcessorTests : IAsyncDisposable
 
         public async Task<InboxEvent> FindAsync(string id) =>
             (await State.CallAsync((s, t) => s.Inbox.FindAsync(id, t), CancellationToken.None))!;
+
+        public async Task<bool> IsFreeAsync(string order)
+        {
+            var key = OrderLock.KeyOf(Source, order);
+            var attempt = await _locks.TryAcquireAsync(key, "test", cancellationToken: CancellationToken.None);
+            if (attempt is LockAttempt.Granted granted)
+            {
+                await granted.Lease.ReleaseAsync(CancellationToken.None);
+            }
+            return attempt is LockAttempt.Granted;
+        }
 
         public async Task StopAsync()
         {

@@ -102,12 +102,15 @@ public sealed class InboxWriterTests : IAsyncDisposable
         var commit = _inbox.Hold();
         var blockers = new[] { writer.AddAsync(Arrival(0)).AsTask(), writer.AddAsync(Arrival(1)).AsTask() };
         await Eventually.Holds(() => _inbox.Groups.Sum() == 2);
-        var group = new[] { Arrival(2), Arrival(3) with { Source = "wrong" }, Arrival(4) }
-            .Select(a => writer.AddAsync(a).AsTask())
+        var group = Enumerable
+            .Range(2, 200)
+            .Select(i => writer.AddAsync(Arrival(i) with { Source = i == 77 ? "wrong" : "payments" }).AsTask())
             .ToList();
         commit.SetResult();
         await Task.WhenAll([.. blockers, .. group]);
-        Assert.Equal([true, false, true], group.Select(t => t.Result.Refusal is null));
+        Assert.Equal([75], Enumerable.Range(0, 200).Where(i => group[i].Result.Refusal is not null));
+        // The group is halved until it stands alone.
+        Assert.InRange(_inbox.Groups.Count, 3, 2 + 9);
     }
 
     [Fact]
@@ -165,6 +168,7 @@ public sealed class InboxWriterTests : IAsyncDisposable
 
         public async ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(
             IReadOnlyList<InboxArrival> arrivals,
+            Action<int, InboxAnswer>? answered,
             CancellationToken cancellationToken
         )
         {

@@ -1,0 +1,42 @@
+using System.Reflection;
+using Scheduler.Inbox;
+using Scheduler.Runs;
+
+namespace Scheduler.Tests.Webhooks;
+
+/// <summary>Forwards every member of a State, and of its inbox what a test does not take over.</summary>
+public class StateThrough : DispatchProxy
+{
+    private IState? _inner;
+    private IInbox? _inbox;
+
+    /// <summary>Puts a function in front of the inbox.</summary>
+    /// <param name="inner">The State.</param>
+    /// <param name="before">Gets the name and the arguments of each call, before it goes on.</param>
+    public static IState Wrap(IState inner, Action<string, object?[]> before)
+    {
+        var proxy = Create<IState, StateThrough>();
+        var inbox = Create<IInbox, InboxThrough>();
+        ((InboxThrough)(object)inbox).Set(inner.Inbox, before);
+        (((StateThrough)(object)proxy)._inner, ((StateThrough)(object)proxy)._inbox) = (inner, inbox);
+        return proxy;
+    }
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) =>
+        targetMethod!.Name == "get_Inbox" ? _inbox : targetMethod.Invoke(_inner, args);
+}
+
+/// <summary>Forwards every member of an inbox.</summary>
+public class InboxThrough : DispatchProxy
+{
+    private IInbox? _inner;
+    private Action<string, object?[]>? _before;
+
+    public void Set(IInbox inner, Action<string, object?[]> before) => (_inner, _before) = (inner, before);
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args)
+    {
+        _before!(targetMethod!.Name, args!);
+        return targetMethod.Invoke(_inner, args);
+    }
+}
