@@ -143,9 +143,9 @@ public interface IRunLedger
 
     /// <summary>
     /// Lists the open runs that somebody may have to start: the running ones, in order of their scheduled time; of those that wait or are
-    /// interrupted the first under each lock key, by the time since which it is due (<see cref="RunRecord.NextAttemptAt"/>, or the scheduled
-    /// time where it has none); of the orphaned ones the first under each lock key. So no number of one kind, or under one key, hides
-    /// anything else; what does not fit into one look is shown by those that follow.
+    /// interrupted the first under each lock key, by the time since which it is due (<see cref="RunRecord.NextAttemptAt"/>, or the
+    /// scheduled time where it has none); of the orphaned ones the first under each lock key. So no number of one kind, or under one
+    /// key, hides anything else; what does not fit into one look is shown by those that follow.
     /// </summary>
     /// <param name="query">From when on, and how many.</param>
     /// <param name="cancellationToken">Ends the call.</param>

@@ -40,7 +40,8 @@ internal sealed class RunQueries(StatePlace place)
               request_key, request_data)
             SELECT $1, $2, $3, $4, 'manual', $5, $6, $7, 'waiting', 0, $8, $9
             WHERE (SELECT count(*) FROM (
-              SELECT 1 FROM {place.Quoted}.open_runs o WHERE o.group_name || '' = $1 AND o.requested = $3 LIMIT {IRunLedger.MostRequested}) o)
+              SELECT 1 FROM {place.Quoted}.open_runs o WHERE o.group_name || '' = $1 AND o.requested = $3
+              LIMIT {IRunLedger.MostRequested}) o)
               < {IRunLedger.MostRequested}
             ON CONFLICT DO NOTHING
             """;
@@ -100,8 +101,8 @@ internal sealed class RunQueries(StatePlace place)
             WHERE {ById} ORDER BY a.attempt
             """;
 
-    /// <summary>A look at the open runs: the running ones; parts of the others, each with whether it is the first under its key, and with its
-    /// run if it is.</summary>
+    /// <summary>A look at the open runs: the running ones; parts of the others, each with whether it is the first under its key, and with
+    /// its run if it is.</summary>
     public string OpenRuns =>
         $"""
             WITH looked AS (

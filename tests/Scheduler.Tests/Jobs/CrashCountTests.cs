@@ -90,6 +90,11 @@ public sealed class CrashCountTests
         await _entered.Task.WaitAsync(Eventually.DefaultBound);
 
         store!.GoSilent(commandsArrive: false);
+        await Eventually.Holds(async () =>
+            (await one.State!.CallAsync((s, t) => s.Events.ListAsync(run.Id, t), CancellationToken.None)).Any(e =>
+                e.Kind == RunEventKind.Lost
+            )
+        );
 
         await RunsAgainAsync(group, run);
         _leave.SetResult();

@@ -39,14 +39,6 @@ internal static class Ledger
         return Assert.IsType<ClaimResult.Claimed>(result).Run;
     }
 
-    /// <summary>Writes a request for a run.</summary>
-    public static async Task<RunRecord> RequestAsync(this Replica replica, string job, string key)
-    {
-        var request = new RunRequest(job, LockKey.From(key), null, TimeProvider.System.GetUtcNow());
-        var result = await replica.State!.CallAsync((s, t) => s.Runs.RequestAsync(request, t), CancellationToken.None);
-        return Assert.IsType<RequestResult.Recorded>(result).Run;
-    }
-
     public static void EverySecond<T>(IQuartzBuilder quartz)
         where T : class, IJob =>
         quartz.ScheduleJob<T>(

@@ -1,10 +1,13 @@
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using Quartz;
+using Scheduler.Hosting;
 using Scheduler.Jobs;
-using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Runs;
+using Scheduler.Sqlite.State;
 using Scheduler.Testing;
+using Scheduler.Time;
 
 namespace Scheduler.Tests.Jobs;
 
@@ -15,22 +18,29 @@ public sealed class OpenRunsTests
     private const int Many = 1_001;
     private static readonly DateTimeOffset Long = DateTimeOffset.FromUnixTimeSeconds(1_600_000_000);
 
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
     [Fact]
     public async Task ADeadRunIsTakenOverAlthoughVeryManyOlderOnesAreOpen()
     {
         using var group = new Group(withState: true);
+        await FillAsync(
+            group,
+            Many,
+            async (runs, i) =>
+            {
+                var orphan = await RequestAsync(runs, $"gone{i % 2}", $"gone:{i}");
+                Assert.True(await runs.OrphanAsync(orphan.Id, orphan.Token, Stop));
+                await FailAsync(runs, await ClaimAsync(runs, Long.AddMinutes(i), $"later:{i}"));
+            }
+        );
         await using var replica = await Replica.StartAsync(group, Ledger.Durable<PlainJob>);
-        for (var i = 0; i < Many; i++)
-        {
-            var orphan = await replica.RequestAsync($"gone{i % 2}", $"gone:{i}");
-            await replica.State!.CallAsync((s, t) => s.Runs.OrphanAsync(orphan.Id, orphan.Token, t), CancellationToken.None);
-            await FailAsync(replica, await replica.ClaimAsDeadAsync(Plain, Long.AddMinutes(i), key: $"later:{i}"));
-        }
 
         var dead = await replica.ClaimAsDeadAsync(Plain);
 
         await Eventually.Holds(async () => await replica.StateOfAsync(dead) == RunState.Succeeded);
-        Assert.Equal((2, 1), ((await replica.FindAsync(dead.Id)).Run.Attempt, (await replica.FindAsync(dead.Id)).Run.Crashes));
+        var (run, _) = await replica.FindAsync(dead.Id);
+        Assert.Equal((2, 1), (run.Attempt, run.Crashes));
         Assert.Equal(dead.Id, Assert.Single(group.Bodies.Ended).Run!.Id);
     }
 
@@ -38,49 +48,86 @@ public sealed class OpenRunsTests
     public async Task WhatIsAskedForRunsAlthoughVeryManyWaitForAnotherKey()
     {
         using var group = new Group(withState: true);
-        await using var replica = await Replica.StartAsync(group, Ledger.Durable<PlainJob>);
-        var held = await replica.Locks.TryAcquireAsync(LockKey.From("held"), "a person", null, CancellationToken.None);
-        await using var lease = Assert.IsType<LockAttempt.Granted>(held).Lease;
-        for (var i = 0; i < Many; i++)
-        {
-            await replica.RequestAsync($"other{i % 2}", "held");
-        }
+        group.Bodies.Body = static (context, token) =>
+            context.FindRun()!.LockKey.Value == "held" ? new ValueTask(Eventually.Cancelled(token)) : ValueTask.CompletedTask;
+        await FillAsync(group, Many, (runs, i) => RequestAsync(runs, i % 2 == 0 ? Plain : nameof(DefaultJob), "held"));
+        await using var replica = await StartAsync(group);
+        await Eventually.Holds(() => !group.Bodies.Events.IsEmpty);
 
-        var asked = await replica.RequestAsync(Plain, "free");
+        var asked = await replica.State!.CallAsync((s, _) => new ValueTask<RunRecord>(RequestAsync(s.Runs, Plain, "free")), Stop);
 
         await Eventually.Holds(async () => await replica.StateOfAsync(asked) == RunState.Succeeded);
-        Assert.Single(group.Bodies.Ended);
+        Assert.Equal(asked.Id, Assert.Single(group.Bodies.Ended).Run!.Id);
     }
 
     [Fact]
     public async Task MoreThanTheBoundIsRefusedWithWhatHelps()
     {
         using var group = new Group(withState: true);
-        await using var replica = await Replica.StartAsync(group, Ledger.Durable<PlainJob>);
-        var held = await replica.Locks.TryAcquireAsync(LockKey.From($"job:{Plain}"), "a person", null, CancellationToken.None);
-        await using var lease = Assert.IsType<LockAttempt.Granted>(held).Lease;
-        for (var i = 0; i < IRunLedger.MostRequested; i++)
-        {
-            await replica.RequestAsync(Plain, $"job:{Plain}");
-        }
+        group.Bodies.Body = static (_, token) => new ValueTask(Eventually.Cancelled(token));
+        await FillAsync(group, IRunLedger.MostRequested, (runs, _) => RequestAsync(runs, Plain, $"job:{Plain}"));
+        await using var replica = await StartAsync(group);
 
         var requests = replica.Services.GetRequiredService<RunRequests>();
-        var refused = Assert.IsType<RunRequestAnswer.TooMany>(await requests.RequestAsync(Plain, null, "key", CancellationToken.None));
+        var refused = Assert.IsType<RunRequestAnswer.TooMany>(await requests.RequestAsync(Plain, null, "key", Stop));
         await (await replica.SchedulerAsync()).TriggerJob(new JobKey(Plain));
 
         Assert.Contains($"'{Plain}' has 1000 runs", refused.Reason, StringComparison.Ordinal);
         await Eventually.Holds(() =>
             replica.Fires.Ended.Any(e => e.Error?.ToString().Contains(refused.Reason, StringComparison.Ordinal) == true)
         );
-        Assert.Equal(1_000, (await replica.RunsAsync()).Count);
-        Assert.Null(
-            (await replica.State!.CallAsync((s, t) => s.Runs.ListAsync(new RunQuery(Limit: 1_000), t), CancellationToken.None)).Next
-        );
+        var page = await replica.State!.CallAsync((s, t) => s.Runs.ListAsync(new RunQuery(Limit: 1_000), t), Stop);
+        Assert.Equal((1_000, null), (page.Items.Count, page.Next));
     }
 
-    private static async Task FailAsync(Replica replica, RunRecord run)
+    // What runs does not end by itself, so the stop does not wait for it.
+    private static Task<Replica> StartAsync(Group group) =>
+        Replica.StartAsync(
+            group,
+            quartz =>
+            {
+                Ledger.Durable<PlainJob>(quartz);
+                Ledger.Durable<DefaultJob>(quartz);
+            },
+            l => l.Options.StopGrace = TimeSpan.Zero
+        );
+
+    // Before there is a replica that would go on with any of it.
+    private static async Task FillAsync(Group group, int count, Func<IRunLedger, int, Task> write)
     {
-        var later = TimeProvider.System.GetUtcNow().AddHours(1);
+        var context = new BackendContext(
+            group.Name,
+            ReplicaIdentity.Create("writer"),
+            new LeaseOptions(),
+            BootTimeProvider.Instance,
+            NullLoggerFactory.Instance
+        );
+        await using var state = new SqliteState(context, $"Data Source={group.StateFile}");
+        await state.OpenAsync(Stop);
+        for (var begin = 0; begin < count; begin += 50)
+        {
+            await Task.WhenAll(Enumerable.Range(begin, Math.Min(50, count - begin)).Select(i => write(state.Runs, i)));
+        }
+    }
+
+    private static async Task<RunRecord> RequestAsync(IRunLedger runs, string job, string key) =>
+        Assert.IsType<RequestResult.Recorded>(await runs.RequestAsync(new RunRequest(job, LockKey.From(key), null, Long), Stop)).Run;
+
+    private static async Task<RunRecord> ClaimAsync(IRunLedger runs, DateTimeOffset at, string key)
+    {
+        var request = new ClaimRequest
+        {
+            Occurrence = new Occurrence(Plain, "t", at),
+            LockKey = LockKey.From(key),
+            Token = FencingToken.Compose(0, 5),
+            Replica = "dead-00000000",
+            Now = at,
+        };
+        return Assert.IsType<ClaimResult.Claimed>(await runs.ClaimAsync(request, Stop)).Run;
+    }
+
+    private static async Task FailAsync(IRunLedger runs, RunRecord run)
+    {
         var failed = new Completion
         {
             RunId = run.Id,
@@ -88,9 +135,8 @@ public sealed class OpenRunsTests
             Token = run.Token,
             Outcome = RunOutcome.FailedWillRetry,
             Now = run.ScheduledAt,
-            NextAttemptAt = later,
+            NextAttemptAt = TimeProvider.System.GetUtcNow().AddHours(1),
         };
-        var result = await replica.State!.CallAsync((s, t) => s.Runs.CompleteAsync(failed, t), CancellationToken.None);
-        Assert.Equal(CompletionResult.Accepted, result);
+        Assert.Equal(CompletionResult.Accepted, await runs.CompleteAsync(failed, Stop));
     }
 }
