@@ -54,7 +54,7 @@ internal sealed class EventProcessor(
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             // Before the look: whoever wakes from now on has something that it may have missed.
             Volatile.Write(ref _wake, NewSignal());
-            while (!stopping.IsCancellationRequested && await TakeAsync(free, ended)) { }
+            while (!stopping.IsCancellationRequested && await TakeAsync(free, stopping, ended)) { }
         }
         for (var i = 0; i < times.Degree; i++)
         {
@@ -66,7 +66,7 @@ internal sealed class EventProcessor(
 
     /// <summary>Takes what is due, as far as there is room.</summary>
     /// <returns>Whether there may be more.</returns>
-    private async Task<bool> TakeAsync(SemaphoreSlim free, CancellationToken ended)
+    private async Task<bool> TakeAsync(SemaphoreSlim free, CancellationToken stopping, CancellationToken ended)
     {
         if (free.CurrentCount == 0 || !locks.Health.IsUp)
         {
@@ -82,6 +82,16 @@ internal sealed class EventProcessor(
         catch (StateUnavailableException)
         {
             // The guard has said so; what was taken without an answer is due again after its time.
+            return false;
+        }
+        if (stopping.IsCancellationRequested)
+        {
+            // Claimed while the stop began: another replica is to have them now, not when their time is over.
+            InboxEnd[] back = [.. claims.Select(c => Back(c.Event, TimeSpan.Zero))];
+            if (back.Length > 0)
+            {
+                await _ends.WriteAsync(back);
+            }
             return false;
         }
         foreach (var claim in claims)
@@ -164,7 +174,11 @@ internal sealed class EventProcessor(
                 return Back(stored, TimeSpan.Zero);
             }
             var late = limit.IsCancellationRequested && problem is OperationCanceledException;
-            return Failed(stored, late ? $"It was not done within {times.Handler}." : Describe(problem), problem is JsonException);
+            return Failed(
+                stored,
+                late ? $"It was not done within {times.Handler}." : Describe(problem),
+                problem is UnreadableBodyException
+            );
         }
     }
 
@@ -218,7 +232,14 @@ internal sealed class EventProcessor(
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private static string Describe(Exception problem) => $"{problem.GetType().Name}: {problem.Message}";
+    // What a handler throws is its author's word, but the words of a JSON reader may quote what it read.
+    private static string Describe(Exception problem) =>
+        problem switch
+        {
+            UnreadableBodyException => problem.Message,
+            JsonException json => $"{nameof(JsonException)}: {WebhookRoutes.Place(json)}",
+            _ => $"{problem.GetType().Name}: {problem.Message}",
+        };
 }
 
 /// <summary>The times of a processor.</summary>

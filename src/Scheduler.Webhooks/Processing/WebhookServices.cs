@@ -18,7 +18,7 @@ public static class WebhookServices
     /// <param name="services">The host's services.</param>
     /// <param name="sources">The sources by name; checked by <see cref="WebhookSourceOptionsValidator"/>.</param>
     /// <param name="degree">How many handlers run at once on this replica; 1 to <see cref="IInbox.MaxBatch"/>.</param>
-    /// <param name="grace">What handlers that run get at a stop before they are cancelled.</param>
+    /// <param name="grace">From the begin of a stop until handlers that still run are cancelled; the same as for jobs.</param>
     /// <param name="leases">The times of leases.</param>
     public static IServiceCollection AddWebhooks(
         this IServiceCollection services,
@@ -57,6 +57,7 @@ public static class WebhookServices
         services.AddSingleton<IHostedService>(p => new WebhookService(
             p.GetRequiredService<EventProcessor>(),
             grace,
+            p.GetRequiredService<IHostApplicationLifetime>(),
             p.GetRequiredService<TimeProvider>()
         ));
         return services;
