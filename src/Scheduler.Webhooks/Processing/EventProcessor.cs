@@ -38,6 +38,16 @@ internal sealed class EventProcessor(
     /// <summary>There may be something to do; returns at once and never throws.</summary>
     public void Wake() => Volatile.Read(ref _wake).TrySetResult();
 
+    // What is put off comes due without anybody telling.
+    private async Task WakeAsync(TimeSpan after)
+    {
+        await Task.Delay(after, time, CancellationToken.None);
+        Wake();
+    }
+
+    // Nobody tells that the lock store is back.
+    private TimeSpan Poll => state.InboxFeed is { IsHeard: true } && locks.Health.IsUp ? times.PollWhenHeard : times.Poll;
+
     /// <summary>Works until it is told to stop; then ends the handlers that run, within the grace time.</summary>
     /// <param name="stopping">Takes no new events.</param>
     /// <param name="ended">Cancels the handlers that still run.</param>
@@ -46,11 +56,16 @@ internal sealed class EventProcessor(
         using var free = new SemaphoreSlim(times.Degree, times.Degree);
         using var done = new CancellationTokenSource();
         var keeping = KeepAsync(done.Token);
+        var feed = state.InboxFeed;
+        if (feed is not null)
+        {
+            feed.Heard += Wake;
+        }
         while (!stopping.IsCancellationRequested)
         {
             await Volatile
                 .Read(ref _wake)
-                .Task.WaitAsync(times.Poll, time, CancellationToken.None)
+                .Task.WaitAsync(Poll, time, CancellationToken.None)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             // Before the look: whoever wakes from now on has something that it may have missed.
             Volatile.Write(ref _wake, NewSignal());
@@ -59,6 +74,10 @@ internal sealed class EventProcessor(
         for (var i = 0; i < times.Degree; i++)
         {
             await free.WaitAsync(CancellationToken.None);
+        }
+        if (feed is not null)
+        {
+            feed.Heard -= Wake;
         }
         await done.CancelAsync();
         await keeping;
@@ -204,6 +223,10 @@ internal sealed class EventProcessor(
             {
                 logger.EventTakenUp(stored.Id, stored.Attempts);
             }
+            else if (end.After > TimeSpan.Zero && end.After < times.PollWhenHeard)
+            {
+                _ = WakeAsync(end.After);
+            }
         }
         catch (StateUnavailableException problem)
         {
@@ -246,6 +269,14 @@ internal sealed class EventProcessor(
 /// <param name="Degree">How many handlers run at once; 1 to <see cref="IInbox.MaxBatch"/>.</param>
 /// <param name="Hold">For how long an event is this replica's without a sign of life.</param>
 /// <param name="Poll">The longest time between two looks.</param>
+/// <param name="PollWhenHeard">The same while this replica hears of what others store.</param>
 /// <param name="LockWait">How long a handler waits for the lock of its order.</param>
 /// <param name="Handler">How long a handler may take.</param>
-internal sealed record ProcessingTimes(int Degree, TimeSpan Hold, TimeSpan Poll, TimeSpan LockWait, TimeSpan Handler);
+internal sealed record ProcessingTimes(
+    int Degree,
+    TimeSpan Hold,
+    TimeSpan Poll,
+    TimeSpan PollWhenHeard,
+    TimeSpan LockWait,
+    TimeSpan Handler
+);

@@ -37,6 +37,7 @@ public static class WebhookServices
             degree,
             leases.LeaseDuration,
             Poll: TimeSpan.FromSeconds(1),
+            PollWhenHeard: TimeSpan.FromSeconds(5),
             LockWait: leases.CallTimeout,
             Handler: TimeSpan.FromSeconds(30)
         );
@@ -53,7 +54,19 @@ public static class WebhookServices
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<EventProcessor>>()
         ));
-        services.AddSingleton(p => new InboxWriter(p.GetRequiredService<StateGuard>(), p.GetRequiredService<EventProcessor>().Wake));
+        services.AddSingleton(p =>
+        {
+            var state = p.GetRequiredService<StateGuard>();
+            var processor = p.GetRequiredService<EventProcessor>();
+            return new InboxWriter(
+                state,
+                () =>
+                {
+                    processor.Wake();
+                    state.InboxFeed?.Send();
+                }
+            );
+        });
         services.AddSingleton<IHostedService>(p => new WebhookService(
             p.GetRequiredService<EventProcessor>(),
             grace,

@@ -21,8 +21,18 @@ public sealed class WebhookTests : Scenario
 
     private async Task<WorkerGroup> StartAsync(Backends backends)
     {
-        var group = await GroupAsync(backends);
-        await WithPayments(group).StartThreeAsync();
+        var group = WithPayments(await GroupAsync(backends));
+        if (backends == Backends.Sqlite)
+        {
+            await group.StartThreeAsync();
+            return group;
+        }
+        group.With("Scheduler__State__ListenConnectionString", group.Place.Settings["Scheduler__State__ConnectionString"]);
+        await group.StartThreeAsync();
+        foreach (var worker in group.Running)
+        {
+            await Eventually.Holds(() => worker.Output.Contains("Signals of other replicas are heard", StringComparison.Ordinal));
+        }
         return group;
     }
 

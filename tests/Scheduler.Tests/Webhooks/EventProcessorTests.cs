@@ -288,6 +288,7 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
                     4,
                     TimeSpan.FromSeconds(2),
                     TimeSpan.FromMilliseconds(50),
+                    TimeSpan.FromMilliseconds(50),
                     TimeSpan.FromSeconds(1),
                     TimeSpan.FromSeconds(30)
                 ),
