@@ -37,7 +37,7 @@ public sealed class WebhookHttpTests : IAsyncDisposable
 
         var conflict = await Sender.DeliverAsync(app, Paid("8123", 9999));
         Assert.Equal((200, "conflict", id), Told(conflict));
-        Assert.True(app.Log.Has("contradicts event"));
+        Assert.True(app.Log.Has($"contradicts event {id}"), app.Log.Text);
         Assert.Single((await app.GetAsync("/api/inbox?state=conflict")).Items);
 
         var other = await Sender.DeliverAsync(app, Paid("8124", 100));
