@@ -18,11 +18,11 @@ internal sealed record PaymentSucceeded(
 {
     public const string Type = "payment.succeeded";
 
-    /// <summary>Why it is no payment, or <see langword="null"/>.</summary>
+    /// <summary>Why it is no payment, or <see langword="null"/>. Without a value: it is logged.</summary>
     public string? Problem() =>
         string.IsNullOrEmpty(OrderId) || string.IsNullOrEmpty(PaymentId) || string.IsNullOrEmpty(MerchantId)
             ? "orderId, paymentId or merchantId is missing"
-        : AmountMinor <= 0 ? $"amountMinor is {AmountMinor}; a payment is more than 0"
+        : AmountMinor <= 0 ? "amountMinor is not more than 0"
         : Currency is not { Length: 3 } ? "currency is not three letters"
         : null;
 }

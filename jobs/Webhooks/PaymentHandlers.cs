@@ -105,7 +105,7 @@ internal sealed class PaymentRefundedHandler(PaymentsDatabase database) : IWebho
         };
         if (await connection.ExecuteAsync(Note, values, transaction) == 0)
         {
-            throw new InvalidOperationException($"There is no payment '{refund.PaymentId}' of order '{refund.OrderId}' to give back.");
+            throw new InvalidOperationException("There is no such payment of the order to give back.");
         }
         await connection.ExecuteAsync(Outdate, values, transaction);
         await connection.ExecuteAsync(Take, values, transaction);

@@ -168,6 +168,10 @@ public interface IState : IAsyncDisposable
     /// <summary>The events that senders of webhooks delivered.</summary>
     IInbox Inbox { get; }
 
+    /// <summary>How replicas tell each other that the inbox may have something due; <see langword="null"/> where they have to look now and
+    /// then.</summary>
+    IInboxFeed? InboxFeed => null;
+
     /// <summary>The pauses of jobs.</summary>
     IJobPauses Pauses { get; }
 

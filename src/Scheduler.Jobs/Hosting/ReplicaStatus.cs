@@ -23,12 +23,16 @@ public sealed class ReplicaStatus
     private readonly ClockGuard _clock;
     private volatile string? _notRunning = "the scheduler has not started yet";
     private volatile bool _isStopping;
+    private volatile bool _isClosing;
 
     internal ReplicaStatus(ILockProvider locks, StateGuard? state, ScheduleBounds bounds, ClockGuard clock) =>
         (_locks, _state, _bounds, _clock) = (locks, state, bounds, clock);
 
     /// <summary>Whether lock store and State answer, the wall clock is right, and the scheduler runs.</summary>
     public bool IsReady => NotReadyReasons.Count == 0;
+
+    /// <summary>Whether a stop is under way and its drain delay is over, so that nothing new is to be taken from outside.</summary>
+    public bool IsClosing => _isClosing;
 
     /// <summary>Why not, one sentence each; without secrets.</summary>
     public IReadOnlyList<string> NotReadyReasons
@@ -79,4 +83,6 @@ public sealed class ReplicaStatus
         _notRunning = "the replica is stopping";
         _isStopping = true;
     }
+
+    internal void Closing() => _isClosing = true;
 }

@@ -91,6 +91,7 @@ internal sealed class SchedulerLifecycle(
         try
         {
             await Task.Delay(options.DrainDelay, time, cancellationToken);
+            status.Closing();
             // From the begin of the stop: however long State took to hear of it, no body is told later.
             if (!await IdleAsync(options.DrainDelay + options.StopGrace - time.GetElapsedTime(begin), cancellationToken))
             {

@@ -2,6 +2,7 @@ using Scheduler.Auditing;
 using Scheduler.Hosting;
 using Scheduler.Inbox;
 using Scheduler.Locking;
+using Scheduler.Postgres.Signals;
 using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
@@ -24,6 +25,7 @@ public sealed class PostgresState : IState
     public const string DefaultSchema = "scheduler";
 
     private readonly StateDatabase _database;
+    private readonly PostgresListener? _listener;
 
     /// <summary>Makes the State; connects to nothing.</summary>
     /// <param name="context">Group, times and clocks.</param>
@@ -31,9 +33,25 @@ public sealed class PostgresState : IState
     /// <c>Host=db.internal;Database=shop;Username=scheduler;Password=…</c>.</param>
     /// <param name="schema">The schema that holds the tables; made when it is missing. 1 to 63 of lower-case letters, digits and '_',
     /// not beginning with a digit or <c>pg_</c>.</param>
-    /// <exception cref="ArgumentException">The text is no connection string, names no host or several, or the schema's name is not
+    /// <param name="listenConnectionString">To the same database, past every proxy that pools transactions: one connection over it hears
+    /// at once what other replicas store. Without it they are not heard.</param>
+    /// <exception cref="ArgumentException">A text is no connection string, names no host or several, or the schema's name is not
     /// allowed. The message shows nothing of the connection string.</exception>
-    public PostgresState(BackendContext context, string connectionString, string schema = DefaultSchema)
+    public PostgresState(
+        BackendContext context,
+        string connectionString,
+        string schema = DefaultSchema,
+        string? listenConnectionString = null
+    )
+        : this(context, connectionString, schema, listenConnectionString, new ListenerTimes()) { }
+
+    internal PostgresState(
+        BackendContext context,
+        string connectionString,
+        string schema,
+        string? listenConnectionString,
+        ListenerTimes times
+    )
     {
         ArgumentNullException.ThrowIfNull(context);
         _database = new StateDatabase(context, new StatePlace(connectionString, schema));
@@ -46,6 +64,12 @@ public sealed class PostgresState : IState
         Inbox = new PostgresInbox(_database, context.Group);
         Audit = new PostgresAudit(_database, context.Group);
         Pair = new PostgresPairLedger(_database, context.Group);
+        if (!string.IsNullOrEmpty(listenConnectionString))
+        {
+            var place = new StatePlace(listenConnectionString, schema);
+            _listener = new PostgresListener(place, times, _database.NotifyAsync, context.Time, _database.Log);
+            InboxFeed = new PostgresInboxFeed(_listener, _database.NotifyAsync, schema, context.Group, context.Time);
+        }
     }
 
     /// <inheritdoc/>
@@ -82,14 +106,28 @@ public sealed class PostgresState : IState
     public IAuditTrail Audit { get; }
 
     /// <inheritdoc/>
+    public IInboxFeed? InboxFeed { get; }
+
+    /// <inheritdoc/>
     public IPairLedger Pair { get; }
 
     /// <summary>The connections, for tests.</summary>
     internal StateDatabase Database => _database;
 
     /// <inheritdoc/>
-    public ValueTask OpenAsync(CancellationToken cancellationToken) => _database.OpenAsync(cancellationToken);
+    public async ValueTask OpenAsync(CancellationToken cancellationToken)
+    {
+        await _database.OpenAsync(cancellationToken);
+        _listener?.Start();
+    }
 
     /// <summary>Closes the connections; calls under way end by themselves.</summary>
-    public ValueTask DisposeAsync() => _database.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        if (_listener is not null)
+        {
+            await _listener.DisposeAsync();
+        }
+        await _database.DisposeAsync();
+    }
 }

@@ -10,13 +10,20 @@ public static class PostgresStateExtensions
     /// <param name="connectionString">As Npgsql reads it, with one host, for example
     /// <c>Host=db.internal;Database=shop;Username=scheduler;Password=…</c>.</param>
     /// <param name="schema">The schema that holds the tables; made when it is missing.</param>
+    /// <param name="listenConnectionString">To the same database, past every proxy that pools transactions: one connection over it hears
+    /// at once what other replicas store. Without it replicas look once a second.</param>
     /// <returns>The same builder.</returns>
-    public static T UsePostgresState<T>(this T builder, string connectionString, string schema = PostgresState.DefaultSchema)
+    public static T UsePostgresState<T>(
+        this T builder,
+        string connectionString,
+        string schema = PostgresState.DefaultSchema,
+        string? listenConnectionString = null
+    )
         where T : IBackendBuilder
     {
         ArgumentNullException.ThrowIfNull(builder);
         ArgumentException.ThrowIfNullOrWhiteSpace(connectionString);
-        builder.SetState((_, context) => new PostgresState(context, connectionString, schema));
+        builder.SetState((_, context) => new PostgresState(context, connectionString, schema, listenConnectionString));
         return builder;
     }
 

@@ -146,6 +146,14 @@ internal sealed class StateDatabase : IAsyncDisposable
     public async ValueTask WriteAsync(Action<NpgsqlBatch> fill, CancellationToken cancellationToken) =>
         await CallAsync(fill, static _ => Task.FromResult(true), cancellationToken);
 
+    /// <summary>Sends a payload to those who listen to a channel. Nothing waits for the disk: after a crash nobody listens.</summary>
+    /// <exception cref="StateUnavailableException">There is no answer; whether it was sent is unknown.</exception>
+    public ValueTask NotifyAsync(string channel, string payload, CancellationToken cancellationToken) =>
+        WriteAsync(
+            batch => batch.Add("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)").Text(channel).Text(payload),
+            cancellationToken
+        );
+
     /// <summary>Closes the connections that are not in use; the others close when their call ends.</summary>
     public async ValueTask DisposeAsync()
     {

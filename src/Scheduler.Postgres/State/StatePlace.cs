@@ -84,17 +84,38 @@ internal sealed partial class StatePlace
     /// transaction-pooling proxy it is another one for each transaction.</param>
     public NpgsqlDataSource CreateSource(TimeSpan limit, TimeSpan lockLimit, int pool, bool ownSessions)
     {
+        var settings = Sessions(limit);
+        settings.Pooling = true;
+        settings.MinPoolSize = 0;
+        settings.MaxPoolSize = pool;
+        // Nothing is kept in a session but prepared statements, and these by the State itself: the driver's own way confuses answers
+        // when the call that would prepare one fails (seen with Npgsql 10.0.0).
+        settings.NoResetOnClose = true;
+        settings.MaxAutoPrepare = 0;
+        settings.Multiplexing = false;
+        settings.ApplicationName ??= "scheduler";
+        if (ownSessions)
+        {
+            settings.Options = string.Join(' ', ((string[])[settings.Options ?? "", .. Settings(limit, lockLimit).Select(Option)])).Trim();
+        }
+        return new NpgsqlDataSourceBuilder(settings.ConnectionString).Build();
+    }
+
+    /// <summary>Makes the connection over which signals are heard; opens nothing.</summary>
+    /// <param name="limit">The longest time of connecting.</param>
+    public NpgsqlConnection CreateListening(TimeSpan limit)
+    {
+        var settings = Sessions(limit);
+        settings.Pooling = false;
+        settings.ApplicationName = $"{settings.ApplicationName ?? "scheduler"} listener";
+        return new NpgsqlConnection(settings.ConnectionString);
+    }
+
+    private NpgsqlConnectionStringBuilder Sessions(TimeSpan limit)
+    {
         var seconds = Math.Max(1, (int)Math.Ceiling(limit.TotalSeconds));
         var settings = new NpgsqlConnectionStringBuilder(_given.ConnectionString)
         {
-            Pooling = true,
-            MinPoolSize = 0,
-            MaxPoolSize = pool,
-            // Nothing is kept in a session but prepared statements, and these by the State itself: the driver's own way confuses answers
-            // when the call that would prepare one fails (seen with Npgsql 10.0.0).
-            NoResetOnClose = true,
-            MaxAutoPrepare = 0,
-            Multiplexing = false,
             Enlist = false,
             PersistSecurityInfo = false,
             IncludeErrorDetail = false,
@@ -107,17 +128,16 @@ internal sealed partial class StatePlace
             TcpKeepAliveTime = 5,
             TcpKeepAliveInterval = 2,
         };
-        settings.ApplicationName ??= "scheduler";
         if (!_given.ContainsKey("GSS Encryption Mode"))
         {
             settings.GssEncryptionMode = GssEncryptionMode.Disable;
         }
-        if (ownSessions)
-        {
-            settings.Options = string.Join(' ', ((string[])[settings.Options ?? "", .. Settings(limit, lockLimit).Select(Option)])).Trim();
-        }
-        return new NpgsqlDataSourceBuilder(settings.ConnectionString).Build();
+        return settings;
     }
+
+    /// <summary>Statements by which the server ends a listening session whose client is gone.</summary>
+    public const string KeepAliveSettings =
+        "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 5";
 
     /// <summary>The settings of a session: its limits, and that no plan may read a whole table.</summary>
     public static IEnumerable<(string Name, string Value)> Settings(TimeSpan limit, TimeSpan lockLimit) =>

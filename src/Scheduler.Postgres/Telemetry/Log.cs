@@ -23,4 +23,14 @@ internal static partial class Log
 
     [LoggerMessage(2204, LogLevel.Warning, "{Count} grouped calls to {Place} failed together and are sent one by one: {Reason}")]
     public static partial void GroupSplit(ILogger logger, int count, string place, string reason);
+
+    [LoggerMessage(2205, LogLevel.Information, "Signals of other replicas are heard at {Endpoint}")]
+    public static partial void Heard(ILogger logger, string endpoint);
+
+    [LoggerMessage(
+        2206,
+        LogLevel.Warning,
+        "Signals of other replicas are not heard at {Endpoint}; what they store is looked for every second until they are: {Reason}"
+    )]
+    public static partial void Deaf(ILogger logger, string endpoint, string reason);
 }

@@ -38,6 +38,16 @@ internal sealed class EventProcessor(
     /// <summary>There may be something to do; returns at once and never throws.</summary>
     public void Wake() => Volatile.Read(ref _wake).TrySetResult();
 
+    // What is put off comes due without anybody telling.
+    private async Task WakeAsync(TimeSpan after)
+    {
+        await Task.Delay(after, time, CancellationToken.None);
+        Wake();
+    }
+
+    // Nobody tells that the lock store is back.
+    private TimeSpan Poll => state.InboxFeed is { IsHeard: true } && locks.Health.IsUp ? times.PollWhenHeard : times.Poll;
+
     /// <summary>Works until it is told to stop; then ends the handlers that run, within the grace time.</summary>
     /// <param name="stopping">Takes no new events.</param>
     /// <param name="ended">Cancels the handlers that still run.</param>
@@ -46,19 +56,28 @@ internal sealed class EventProcessor(
         using var free = new SemaphoreSlim(times.Degree, times.Degree);
         using var done = new CancellationTokenSource();
         var keeping = KeepAsync(done.Token);
+        var feed = state.InboxFeed;
+        if (feed is not null)
+        {
+            feed.Heard += Wake;
+        }
         while (!stopping.IsCancellationRequested)
         {
             await Volatile
                 .Read(ref _wake)
-                .Task.WaitAsync(times.Poll, time, CancellationToken.None)
+                .Task.WaitAsync(Poll, time, CancellationToken.None)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             // Before the look: whoever wakes from now on has something that it may have missed.
             Volatile.Write(ref _wake, NewSignal());
-            while (!stopping.IsCancellationRequested && await TakeAsync(free, ended)) { }
+            while (!stopping.IsCancellationRequested && await TakeAsync(free, stopping, ended)) { }
         }
         for (var i = 0; i < times.Degree; i++)
         {
             await free.WaitAsync(CancellationToken.None);
+        }
+        if (feed is not null)
+        {
+            feed.Heard -= Wake;
         }
         await done.CancelAsync();
         await keeping;
@@ -66,7 +85,7 @@ internal sealed class EventProcessor(
 
     /// <summary>Takes what is due, as far as there is room.</summary>
     /// <returns>Whether there may be more.</returns>
-    private async Task<bool> TakeAsync(SemaphoreSlim free, CancellationToken ended)
+    private async Task<bool> TakeAsync(SemaphoreSlim free, CancellationToken stopping, CancellationToken ended)
     {
         if (free.CurrentCount == 0 || !locks.Health.IsUp)
         {
@@ -82,6 +101,16 @@ internal sealed class EventProcessor(
         catch (StateUnavailableException)
         {
             // The guard has said so; what was taken without an answer is due again after its time.
+            return false;
+        }
+        if (stopping.IsCancellationRequested)
+        {
+            // Claimed while the stop began: another replica is to have them now, not when their time is over.
+            InboxEnd[] back = [.. claims.Select(c => Back(c.Event, TimeSpan.Zero))];
+            if (back.Length > 0)
+            {
+                await _ends.WriteAsync(back);
+            }
             return false;
         }
         foreach (var claim in claims)
@@ -164,7 +193,11 @@ internal sealed class EventProcessor(
                 return Back(stored, TimeSpan.Zero);
             }
             var late = limit.IsCancellationRequested && problem is OperationCanceledException;
-            return Failed(stored, late ? $"It was not done within {times.Handler}." : Describe(problem), problem is JsonException);
+            return Failed(
+                stored,
+                late ? $"It was not done within {times.Handler}." : Describe(problem),
+                problem is UnreadableBodyException
+            );
         }
     }
 
@@ -189,6 +222,10 @@ internal sealed class EventProcessor(
             if (!await _ends.WriteAsync(end))
             {
                 logger.EventTakenUp(stored.Id, stored.Attempts);
+            }
+            else if (end.After > TimeSpan.Zero && end.After < times.PollWhenHeard)
+            {
+                _ = WakeAsync(end.After);
             }
         }
         catch (StateUnavailableException problem)
@@ -218,13 +255,28 @@ internal sealed class EventProcessor(
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private static string Describe(Exception problem) => $"{problem.GetType().Name}: {problem.Message}";
+    // What a handler throws is its author's word, but the words of a JSON reader may quote what it read.
+    private static string Describe(Exception problem) =>
+        problem switch
+        {
+            UnreadableBodyException => problem.Message,
+            JsonException json => $"{nameof(JsonException)}: {WebhookRoutes.Place(json)}",
+            _ => $"{problem.GetType().Name}: {problem.Message}",
+        };
 }
 
 /// <summary>The times of a processor.</summary>
 /// <param name="Degree">How many handlers run at once; 1 to <see cref="IInbox.MaxBatch"/>.</param>
 /// <param name="Hold">For how long an event is this replica's without a sign of life.</param>
 /// <param name="Poll">The longest time between two looks.</param>
+/// <param name="PollWhenHeard">The same while this replica hears of what others store.</param>
 /// <param name="LockWait">How long a handler waits for the lock of its order.</param>
 /// <param name="Handler">How long a handler may take.</param>
-internal sealed record ProcessingTimes(int Degree, TimeSpan Hold, TimeSpan Poll, TimeSpan LockWait, TimeSpan Handler);
+internal sealed record ProcessingTimes(
+    int Degree,
+    TimeSpan Hold,
+    TimeSpan Poll,
+    TimeSpan PollWhenHeard,
+    TimeSpan LockWait,
+    TimeSpan Handler
+);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -47,11 +48,31 @@ public sealed class WebhookRoutes
         where THandler : class, IWebhookHandler<T> =>
         static async (services, body, received, cancellationToken) =>
         {
-            var payload = JsonSerializer.Deserialize<T>(body.Span, Json) ?? throw new JsonException("The body is null.");
+            var payload = Read<T>(body.Span);
             var handler = ActivatorUtilities.GetServiceOrCreateInstance<THandler>(services);
             return await handler.HandleAsync(payload, received, cancellationToken);
         };
+
+    // The reader's own words may quote what is in the body.
+    private static T Read<T>(ReadOnlySpan<byte> body)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<T>(body, Json) ?? throw new UnreadableBodyException($"the body is null, no {typeof(T).Name}");
+        }
+        catch (JsonException problem)
+        {
+            throw new UnreadableBodyException($"the body is no {typeof(T).Name}: {Place(problem)}");
+        }
+    }
+
+    /// <summary>Where a text is no JSON of the right form, and nothing that is in it.</summary>
+    internal static string Place(JsonException problem) =>
+        string.Create(CultureInfo.InvariantCulture, $"line {problem.LineNumber + 1}, byte {problem.BytePositionInLine + 1}");
 }
+
+/// <summary>A body that its handler's type cannot read: trying again does not mend it. The message has nothing of the body.</summary>
+internal sealed class UnreadableBodyException(string message) : Exception(message);
 
 /// <summary>One handler of the host's services.</summary>
 internal sealed record WebhookRoute(string Source, string Type, WebhookRoutes.Route Handle);

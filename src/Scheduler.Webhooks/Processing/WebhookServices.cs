@@ -18,7 +18,7 @@ public static class WebhookServices
     /// <param name="services">The host's services.</param>
     /// <param name="sources">The sources by name; checked by <see cref="WebhookSourceOptionsValidator"/>.</param>
     /// <param name="degree">How many handlers run at once on this replica; 1 to <see cref="IInbox.MaxBatch"/>.</param>
-    /// <param name="grace">What handlers that run get at a stop before they are cancelled.</param>
+    /// <param name="grace">From the begin of a stop until handlers that still run are cancelled; the same as for jobs.</param>
     /// <param name="leases">The times of leases.</param>
     public static IServiceCollection AddWebhooks(
         this IServiceCollection services,
@@ -37,6 +37,7 @@ public static class WebhookServices
             degree,
             leases.LeaseDuration,
             Poll: TimeSpan.FromSeconds(1),
+            PollWhenHeard: TimeSpan.FromSeconds(5),
             LockWait: leases.CallTimeout,
             Handler: TimeSpan.FromSeconds(30)
         );
@@ -53,10 +54,23 @@ public static class WebhookServices
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<EventProcessor>>()
         ));
-        services.AddSingleton(p => new InboxWriter(p.GetRequiredService<StateGuard>(), p.GetRequiredService<EventProcessor>().Wake));
+        services.AddSingleton(p =>
+        {
+            var state = p.GetRequiredService<StateGuard>();
+            var processor = p.GetRequiredService<EventProcessor>();
+            return new InboxWriter(
+                state,
+                () =>
+                {
+                    processor.Wake();
+                    state.InboxFeed?.Send();
+                }
+            );
+        });
         services.AddSingleton<IHostedService>(p => new WebhookService(
             p.GetRequiredService<EventProcessor>(),
             grace,
+            p.GetRequiredService<IHostApplicationLifetime>(),
             p.GetRequiredService<TimeProvider>()
         ));
         return services;

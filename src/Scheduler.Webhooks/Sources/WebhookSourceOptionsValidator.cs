@@ -7,12 +7,14 @@ namespace Scheduler.Webhooks.Sources;
 /// <summary>Checks <see cref="WebhookSourceOptions"/>.</summary>
 public static class WebhookSourceOptionsValidator
 {
+    /// <summary>The most that <see cref="WebhookSourceOptions.MaxBodyBytes"/> may be: 8 MiB.</summary>
+    public const int MaxBodyBytes = 8 * 1024 * 1024;
+
     private const int MaxNameLength = 100;
     private const int MaxSecrets = 10;
     private const int MaxKeyParts = 8;
     private const int MaxIgnored = 32;
     private const int MinBodyBytes = 1024;
-    private const int MaxBodyBytes = 8 * 1024 * 1024;
     private const int MaxHeaderName = 100;
     private static readonly TimeSpan MinTolerance = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan MaxTolerance = TimeSpan.FromHours(1);

@@ -5,19 +5,19 @@ namespace Scheduler.Webhooks.Telemetry;
 /// <summary>What processing logs; event ids 5000 to 5099. Nothing of a body.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(5001, LogLevel.Warning, "Event {EventId} of source {Source} failed, attempt {Attempt}: {Error}; again in {Delay}")]
-    public static partial void EventFailed(this ILogger logger, string eventId, string source, int attempt, string error, TimeSpan delay);
+    [LoggerMessage(5001, LogLevel.Warning, "Event {InboxId} of source {Source} failed, attempt {Attempt}: {Error}; again in {Delay}")]
+    public static partial void EventFailed(this ILogger logger, string inboxId, string source, int attempt, string error, TimeSpan delay);
 
     [LoggerMessage(
         5002,
         LogLevel.Error,
-        "Event {EventId} of source {Source} is dead after attempt {Attempt} and waits for a person: {Error}"
+        "Event {InboxId} of source {Source} is dead after attempt {Attempt} and waits for a person: {Error}"
     )]
-    public static partial void EventDead(this ILogger logger, string eventId, string source, int attempt, string error);
+    public static partial void EventDead(this ILogger logger, string inboxId, string source, int attempt, string error);
 
-    [LoggerMessage(5003, LogLevel.Warning, "Attempt {Attempt} at event {EventId} ended too late: another one has begun")]
-    public static partial void EventTakenUp(this ILogger logger, string eventId, int attempt);
+    [LoggerMessage(5003, LogLevel.Warning, "Attempt {Attempt} at event {InboxId} ended too late: another one has begun")]
+    public static partial void EventTakenUp(this ILogger logger, string inboxId, int attempt);
 
-    [LoggerMessage(5004, LogLevel.Warning, "The end of event {EventId} is not recorded; it is taken up again: {Reason}")]
-    public static partial void EventNotEnded(this ILogger logger, string eventId, string reason);
+    [LoggerMessage(5004, LogLevel.Warning, "The end of event {InboxId} is not recorded; it is taken up again: {Reason}")]
+    public static partial void EventNotEnded(this ILogger logger, string inboxId, string reason);
 }

@@ -19,6 +19,9 @@ internal sealed record Backend(string Name, bool IsNetworked, Func<string?, stri
     /// <summary>For one that is found by endpoints instead of a connection string: what is wrong with them, without showing their
     /// options.</summary>
     public Func<IReadOnlyList<string>, IReadOnlyList<string>>? EndpointProblems { get; init; }
+
+    /// <summary>For a State: whether its replicas can hear each other over a ListenConnectionString.</summary>
+    public bool Listens { get; init; }
 }
 
 /// <summary>The catalogue: a new backend is one line here.</summary>
@@ -42,8 +45,12 @@ internal static class Backends
             "postgres",
             IsNetworked: true,
             PostgresStateExtensions.FindConnectionStringProblem,
-            (builder, options) => builder.UsePostgresState(options.State.ConnectionString!, options.State.Schema)
-        ),
+            (builder, options) =>
+                builder.UsePostgresState(options.State.ConnectionString!, options.State.Schema, options.State.ListenConnectionString)
+        )
+        {
+            Listens = true,
+        },
         new("none", IsNetworked: false, _ => null, (_, _) => { }),
     ];
 

@@ -150,6 +150,11 @@ internal sealed class StateOptions
     /// <c>pg_</c>. Default <c>scheduler</c>.</summary>
     public string Schema { get; set; } = PostgresState.DefaultSchema;
 
+    /// <summary>A way to the same database past every proxy that pools transactions; never shown. One connection over it hears at once
+    /// what other replicas store; without it they are looked at once a second. Default: none; only for postgres.</summary>
+    [Secret]
+    public string? ListenConnectionString { get; set; }
+
     /// <summary>How long finished runs are kept by the job that prunes. Default 30 days; 1 min to 36,500 days.</summary>
     public TimeSpan KeepRuns { get; set; } = TimeSpan.FromDays(30);
 }

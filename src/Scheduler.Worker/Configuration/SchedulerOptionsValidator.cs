@@ -18,6 +18,7 @@ internal static class SchedulerOptionsValidator
             .. BackendProblems("Scheduler:Locks", options.Locks.Backend, locks, Backends.Locks, options.Locks.ConnectionString),
             .. EndpointProblems(options.Locks, locks),
             .. BackendProblems("Scheduler:State", options.State.Backend, state, Backends.State, options.State.ConnectionString),
+            .. ListenProblems(options.State, state),
             .. GroupProblems(options, locks, state),
             .. LeaseOptionsValidator.Validate(options.Locks.ToLeases(), "Scheduler:Locks"),
             .. options.Replica.Name is { } name && !Names.IsValid(name)
@@ -87,6 +88,23 @@ internal static class SchedulerOptionsValidator
                     + string.Join(" or ", Backends.Locks.Where(b => b.EndpointProblems is not null).Select(b => $"'{b.Name}'"))
                     + ".",
             ];
+    }
+
+    private static IEnumerable<string> ListenProblems(StateOptions options, Backend? state)
+    {
+        const string Key = "Scheduler:State:ListenConnectionString (not shown here)";
+        if (string.IsNullOrEmpty(options.ListenConnectionString) || state is null)
+        {
+            yield break;
+        }
+        if (!state.Listens)
+        {
+            yield return $"{Key} is set, but Scheduler:State:Backend '{state.Name}' has nothing to listen to; remove it, or use postgres.";
+        }
+        else if (state.Problem(options.ListenConnectionString) is { } problem)
+        {
+            yield return $"{Key} {problem}";
+        }
     }
 
     private static IEnumerable<string> GroupProblems(SchedulerOptions options, Backend? locks, Backend? state)

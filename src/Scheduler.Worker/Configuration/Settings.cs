@@ -80,6 +80,12 @@ internal sealed record Settings(
                 yield return warning;
             }
         }
+        var listens = Backends.Find(Backends.State, scheduler.State.Backend) is { Listens: true };
+        if (listens && scheduler.Webhooks.Sources.Count > 0 && string.IsNullOrEmpty(scheduler.State.ListenConnectionString))
+        {
+            yield return "Scheduler:State:ListenConnectionString is not set: what another replica stored is looked for once a second. Set "
+                + "it to a way to the same database past every proxy that pools transactions, and it is heard at once.";
+        }
         if (scheduler.Jobs.Count == 0)
         {
             yield return "Scheduler:Jobs is empty: nothing will run. Is appsettings.json in the current directory?";

@@ -12,12 +12,7 @@ internal sealed class StrictBinder(ICollection<string> errors)
 {
     /// <summary>Keys that belong to later versions: they may stand in a shared document, and a warning says that they do nothing
     /// here.</summary>
-    public static readonly IReadOnlyList<string> LaterKeys =
-    [
-        "Scheduler:Operations:Tokens",
-        "Scheduler:State:Schema",
-        "Scheduler:State:ListenConnectionString",
-    ];
+    public static readonly IReadOnlyList<string> LaterKeys = ["Scheduler:Operations:Tokens"];
 
     public T Bind<T>(IConfigurationSection section)
         where T : class, new()

@@ -18,22 +18,26 @@ namespace Scheduler.Worker.Hosting;
 internal static class WorkerHost
 {
     /// <summary>Builds the host. It owns the logger and the addresses from now on.</summary>
+    /// <param name="settings">What the worker was told.</param>
+    /// <param name="addresses">Where it listens.</param>
+    /// <param name="logger">Where it logs.</param>
+    /// <param name="limits">What a request may take; the defaults where there are none.</param>
     /// <remarks>
     /// The web server is registered first: it starts before the scheduler and stops after it, so that readiness can be asked for while the
     /// replica starts and while it drains. (WebApplication would start it last and stop it first.)
     /// </remarks>
-    public static IHost Build(Settings settings, BoundAddresses addresses, Serilog.ILogger logger) =>
+    public static IHost Build(Settings settings, BoundAddresses addresses, Serilog.ILogger logger, IngressLimits? limits = null) =>
         new HostBuilder()
             .UseContentRoot(AppContext.BaseDirectory)
             .ConfigureLogging(logging => logging.ClearProviders().AddSerilog(logger, dispose: true))
             .ConfigureServices(services => services.AddSingleton<TimeProvider>(BootTimeProvider.Instance).AddSingleton(settings))
-            .ConfigureWebHost(web => ConfigureWeb(web, addresses))
+            .ConfigureWebHost(web => ConfigureWeb(web, addresses, limits ?? new IngressLimits()))
             .ConfigureServices(services => AddScheduler(services, settings, addresses))
             .UseConsoleLifetime(console => console.SuppressStatusMessages = true)
             .Build();
 
     /// <summary>The web part alone.</summary>
-    public static void ConfigureWeb(IWebHostBuilder web, BoundAddresses addresses) =>
+    public static void ConfigureWeb(IWebHostBuilder web, BoundAddresses addresses, IngressLimits limits) =>
         web.UseKestrel()
             .ConfigureServices(services =>
             {
@@ -41,21 +45,34 @@ internal static class WorkerHost
                 services.AddSingleton(_ => addresses);
                 services
                     .AddOptions<KestrelServerOptions>()
-                    .Configure<IOptions<SocketTransportOptions>>((kestrel, sockets) => addresses.Use(kestrel, sockets.Value));
+                    .Configure<IOptions<SocketTransportOptions>>(
+                        (kestrel, sockets) =>
+                        {
+                            addresses.Use(kestrel, sockets.Value);
+                            limits.Apply(kestrel.Limits);
+                        }
+                    );
                 services.AddRouting().AddProblemDetails();
+                services.AddSingleton(limits);
                 services.AddSingleton<OperationsReader>();
                 services.ConfigureHttpJsonOptions(json => OperationsJson.Configure(json.SerializerOptions));
             })
             .Configure(app =>
             {
+                // Each address serves its own.
+                app.MapWhen(context => addresses.IsIngress(context.Connection.LocalPort), UseIngress);
                 app.UseMiddleware<OperationsErrors>();
                 app.UseRouting();
-                app.UseEndpoints(endpoints =>
-                {
-                    OperationsEndpoints.Map(endpoints);
-                    WebhookEndpoint.Map(endpoints);
-                });
+                app.UseEndpoints(OperationsEndpoints.Map);
             });
+
+    /// <summary>What serves senders of webhooks.</summary>
+    public static void UseIngress(IApplicationBuilder app)
+    {
+        app.UseMiddleware<IngressErrors>();
+        app.UseRouting();
+        app.UseEndpoints(WebhookEndpoint.Map);
+    }
 
     private static void AddScheduler(IServiceCollection services, Settings settings, BoundAddresses addresses)
     {
@@ -81,8 +98,10 @@ internal static class WorkerHost
         {
             var webhooks = settings.Scheduler.Webhooks;
             services.AddPaymentWebhooks();
-            services.AddWebhooks(webhooks.Sources, webhooks.Degree, settings.Scheduler.Stop.Grace, settings.Scheduler.Locks.ToLeases());
-            services.AddSingleton<RefusalLog>().AddSingleton<WebhookEndpoint>().AddSingleton<Reexamination>();
+            var stop = settings.Scheduler.Stop;
+            services.AddWebhooks(webhooks.Sources, webhooks.Degree, stop.DrainDelay + stop.Grace, settings.Scheduler.Locks.ToLeases());
+            services.AddSingleton<RefusalLog>().AddSingleton<BodyReader>().AddSingleton<WebhookEndpoint>();
+            services.AddSingleton<Reexamination>();
             services.AddSingleton(p => new WebhookSources(
                 webhooks,
                 p.GetRequiredService<WebhookRoutes>(),

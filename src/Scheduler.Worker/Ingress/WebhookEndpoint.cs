@@ -1,8 +1,7 @@
-using System.Buffers;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Scheduler.Inbox;
+using Scheduler.Jobs;
 using Scheduler.Webhooks;
 using Scheduler.Worker.Telemetry;
 
@@ -13,66 +12,76 @@ namespace Scheduler.Worker.Ingress;
 /// sending it again is of no use; 503 that nothing is known to be stored. Nothing of a body, and no secret, is logged or answered.
 /// Thread-safe.
 /// </summary>
-internal sealed class WebhookEndpoint(WebhookSources sources, InboxWriter inbox, RefusalLog refusals, TimeProvider time)
+internal sealed class WebhookEndpoint(
+    WebhookSources sources,
+    BodyReader bodies,
+    InboxWriter inbox,
+    ReplicaStatus replica,
+    RefusalLog refusals,
+    IngressLimits limits,
+    TimeProvider time
+)
 {
-    private const string RetryAfterSeconds = "2";
-
-    private WebhookSources Sources { get; } = sources;
-
     public static void Map(IEndpointRouteBuilder app) => app.MapPost("/webhooks/{source}", ReceiveAsync);
 
-    private static async Task<IResult> ReceiveAsync(HttpContext context, string source, [FromServices] WebhookEndpoint? endpoint) =>
-        endpoint?.Sources.Find(source) is { } intake
+    private static async Task<IResult> ReceiveAsync(HttpContext context, string source, [FromServices] WebhookEndpoint endpoint) =>
+        endpoint.Find(source) is { } intake
             ? await endpoint.ReadAsync(context, intake)
-            : Refusal(StatusCodes.Status404NotFound, "No such source", "There is no webhook source of this name.");
+            : IngressErrors.Problem(StatusCodes.Status404NotFound, "No such source", "There is no webhook source of this name.");
+
+    private WebhookIntake? Find(string source) => sources.Find(source);
 
     private async ValueTask<IResult> ReadAsync(HttpContext context, WebhookIntake intake)
     {
+        if (replica.IsClosing)
+        {
+            context.Response.Headers.Connection = "close";
+            return Unavailable(intake, "the replica stops");
+        }
         if (context.Request.ContentLength > intake.MaxBodyBytes)
         {
-            return TooLarge(intake);
+            return TooLarge(context, intake);
         }
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit)
         {
-            // One more, so that it is we who find it too large.
-            limit.MaxRequestBodySize = intake.MaxBodyBytes + 1L;
+            // More than we take, so that it is we who find it too large; of a chunked body the server counts the frames, too.
+            limit.MaxRequestBodySize = context.Request.ContentLength is null ? intake.MaxBodyBytes * 8L : intake.MaxBodyBytes + 1L;
         }
-        var (body, length) = await ReadAsync(context.Request, intake.MaxBodyBytes, context.RequestAborted);
+        using var body = bodies.Rent();
+        return await bodies.ReadAsync(context.Request, intake.MaxBodyBytes, body) switch
+        {
+            BodyEnd.TooLarge => TooLarge(context, intake),
+            BodyEnd.TooSlow => TooSlow(context, intake),
+            BodyEnd.NoRoom => Unavailable(intake, $"bodies of {limits.BytesInReading} bytes are being read already"),
+            _ => await TakeAsync(context, intake, body),
+        };
+    }
+
+    private async ValueTask<IResult> TakeAsync(HttpContext context, WebhookIntake intake, BodyReader.Buffer body)
+    {
+        var verdict = intake.Examine(new WebhookHeaders(context.Request.Headers, Find), body.Read.Span);
+        if (verdict is WebhookVerdict.Refused refused)
+        {
+            return Refuse(intake, refused.Status, "Refused", refused.Reason);
+        }
+        // Copied to its own size: a call to State that is given up may read it later, when the pooled buffer has another owner.
+        var arrival = sources.ArrivalOf(intake, verdict, body.Read.ToArray(), time.GetUtcNow());
+        body.Dispose();
+        // Not given up when the sender hangs up: what was taken in is stored, and the sender's next try finds it.
+        var storing = inbox.AddAsync(arrival).AsTask();
         try
         {
-            return length > intake.MaxBodyBytes ? TooLarge(intake) : await TakeAsync(context, intake, body.AsMemory(0, length));
+            var receipt = await storing.WaitAsync(limits.StoreTime, time);
+            return receipt.Refusal is { } refusal ? Unavailable(intake, refusal) : Answer(intake, ViewOf(intake, arrival, receipt.Answer));
         }
-        finally
+        catch (TimeoutException)
         {
-            ArrayPool<byte>.Shared.Return(body);
+            return Unavailable(intake, $"there was no commit within {limits.StoreTime.TotalSeconds:0.#} s");
         }
     }
 
-    private async ValueTask<IResult> TakeAsync(HttpContext context, WebhookIntake intake, ReadOnlyMemory<byte> body)
+    private static IResult Answer(WebhookIntake intake, WebhookView view)
     {
-        var verdict = intake.Examine(new WebhookHeaders(context.Request.Headers, Find), body.Span);
-        if (verdict is WebhookVerdict.Refused refused)
-        {
-            refusals.Add(intake.Source, refused.Status, refused.Reason);
-            WebhookMetrics.Add(intake.Source, "refused");
-            return Refusal(refused.Status, "Refused", refused.Reason);
-        }
-        // Copied to its own size: a call to State that is given up may read it later, when the pooled buffer has another owner.
-        var arrival = Sources.ArrivalOf(intake, verdict, body.ToArray(), time.GetUtcNow());
-        // Not given up when the sender hangs up: what was taken in is stored, and the sender's next try finds it.
-        var receipt = await inbox.AddAsync(arrival);
-        if (receipt.Refusal is { } refusal)
-        {
-            refusals.Add(intake.Source, StatusCodes.Status503ServiceUnavailable, refusal);
-            WebhookMetrics.Add(intake.Source, "notStored");
-            context.Response.Headers.RetryAfter = RetryAfterSeconds;
-            return Refusal(
-                StatusCodes.Status503ServiceUnavailable,
-                "Not stored",
-                "The event is not known to be stored; send it again later."
-            );
-        }
-        var view = ViewOf(intake, arrival, receipt.Answer);
         WebhookMetrics.Add(intake.Source, view.Status);
         // A copy of what is processed or contradicted is no news; what is stored, or kept for a person, is accepted.
         var isNews = view.Status is "accepted" or "ignored" or "quarantined";
@@ -100,14 +109,34 @@ internal sealed class WebhookEndpoint(WebhookSources sources, InboxWriter inbox,
         }
     }
 
-    private static ProblemHttpResult TooLarge(WebhookIntake intake)
+    private IResult TooLarge(HttpContext context, WebhookIntake intake)
     {
-        WebhookMetrics.Add(intake.Source, "refused");
-        return Refusal(StatusCodes.Status413PayloadTooLarge, "Too large", $"The body is larger than {intake.MaxBodyBytes} bytes.");
+        // The rest of it is not waited for.
+        context.Response.Headers.Connection = "close";
+        const int Status = StatusCodes.Status413PayloadTooLarge;
+        return Refuse(intake, Status, "Too large", $"The body is larger than {intake.MaxBodyBytes} bytes.");
     }
 
-    private static ProblemHttpResult Refusal(int status, string title, string reason) =>
-        TypedResults.Problem(reason, statusCode: status, title: title);
+    private IResult TooSlow(HttpContext context, WebhookIntake intake)
+    {
+        context.Response.Headers.Connection = "close";
+        const int Status = StatusCodes.Status408RequestTimeout;
+        return Refuse(intake, Status, "Too slow", $"The body did not come within {limits.BodyTime.TotalSeconds:0.#} s.");
+    }
+
+    private IResult Refuse(WebhookIntake intake, int status, string title, string reason)
+    {
+        refusals.Add(intake.Source, status, reason);
+        WebhookMetrics.Add(intake.Source, "refused");
+        return IngressErrors.Problem(status, title, reason);
+    }
+
+    private IResult Unavailable(WebhookIntake intake, string reason)
+    {
+        refusals.Add(intake.Source, StatusCodes.Status503ServiceUnavailable, reason);
+        WebhookMetrics.Add(intake.Source, "notStored");
+        return IngressErrors.Unavailable("The event is not known to be stored; send it again later.");
+    }
 
     private static WebhookHeader Find(object source, string name) =>
         ((IHeaderDictionary)source).TryGetValue(name, out var values)
@@ -115,38 +144,6 @@ internal sealed class WebhookEndpoint(WebhookSources sources, InboxWriter inbox,
                 ? WebhookHeader.One(values[0] ?? "")
                 : WebhookHeader.Many(values.Count)
             : WebhookHeader.None;
-
-    /// <summary>Reads the body into a pooled buffer; one byte more than the limit tells that it is too large.</summary>
-    private static async ValueTask<(byte[] Body, int Length)> ReadAsync(HttpRequest request, int limit, CancellationToken cancellationToken)
-    {
-        const int FirstSize = 8 * 1024;
-        var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(request.ContentLength is { } known ? known + 1 : FirstSize, limit + 1L));
-        var length = 0;
-        try
-        {
-            while (true)
-            {
-                if (length == buffer.Length)
-                {
-                    var larger = ArrayPool<byte>.Shared.Rent((int)Math.Min(buffer.Length * 2L, limit + 1L));
-                    buffer.AsSpan(0, length).CopyTo(larger);
-                    ArrayPool<byte>.Shared.Return(buffer);
-                    buffer = larger;
-                }
-                var read = await request.Body.ReadAsync(buffer.AsMemory(length), cancellationToken);
-                length += read;
-                if (read == 0 || length > limit)
-                {
-                    return (buffer, length);
-                }
-            }
-        }
-        catch
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-            throw;
-        }
-    }
 }
 
 /// <summary>The answer to a delivery.</summary>

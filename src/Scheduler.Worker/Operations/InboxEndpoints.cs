@@ -68,6 +68,7 @@ internal static class InboxEndpoints
         {
             return NotNow($"Only a conflict can be resolved. This one is {WordOf(found.State)}.");
         }
+        state.InboxFeed?.Send();
         Log.EventChanged(logger, id, found.Source, $"resolved ({decision})", Caller.Of(context));
         return TypedResults.Ok(found);
     }

@@ -50,6 +50,7 @@ internal static class InboxReplayEndpoints
             }
             found = await state.CallAsync((s, token) => s.Inbox.FindAsync(id, token), context.RequestAborted) ?? found;
         }
+        state.InboxFeed?.Send();
         Log.EventChanged(logger, id, found.Source, force ? "replayed (force)" : "replayed", Caller.Of(context));
         return TypedResults.Ok(found);
     }
@@ -86,6 +87,7 @@ internal static class InboxReplayEndpoints
         var view = IsAside(of)
             ? await ReceiveAllAsync(reexamination, page, time, context.RequestAborted)
             : await ReplayAllAsync(state, page, force, context.RequestAborted);
+        state.InboxFeed?.Send();
         Log.EventsReplayed(logger, view.Changed, query.Source, InboxEndpoints.WordOf(of), Caller.Of(context));
         return TypedResults.Ok(view);
     }

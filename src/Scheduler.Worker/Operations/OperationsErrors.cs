@@ -23,14 +23,6 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
             await ProblemAsync(context, StatusCodes.Status404NotFound, "Not found", "This address serves health only.");
             return;
         }
-        if (
-            addresses.IsIngress(context.Connection.LocalPort)
-            != context.Request.Path.StartsWithSegments("/webhooks", StringComparison.OrdinalIgnoreCase)
-        )
-        {
-            await ProblemAsync(context, StatusCodes.Status404NotFound, "Not found", "There is nothing here at this address.");
-            return;
-        }
         if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && IsOfAnotherSite(context))
         {
             await ProblemAsync(context, StatusCodes.Status403Forbidden, "Refused", "A page of another site must not change anything here.");
@@ -42,8 +34,9 @@ internal sealed class OperationsErrors(RequestDelegate next, BoundAddresses addr
         context.RequestAborted = linked.Token;
         try
         {
-            // A handler that does not listen to the token must not keep the caller either.
-            await next(context).WaitAsync(linked.Token);
+            // To its end: a handler that was left behind would write to a context that serves somebody else by then. What a handler
+            // waits for has limits of its own.
+            await next(context);
             if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
             {
                 await ProblemAsync(

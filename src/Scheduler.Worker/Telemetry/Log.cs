@@ -37,23 +37,23 @@ internal static partial class Log
     [LoggerMessage(
         4022,
         LogLevel.Error,
-        "An event of webhook source {Source} contradicts event {EventId}: its keys, other content; a person decides ({Count} since this "
+        "An event of webhook source {Source} contradicts event {InboxId}: its keys, other content; a person decides ({Count} since this "
             + "was said last)"
     )]
-    public static partial void WebhookConflict(this ILogger logger, string source, string eventId, int count);
+    public static partial void WebhookConflict(this ILogger logger, string source, string inboxId, int count);
 
     [LoggerMessage(
         4023,
         LogLevel.Error,
-        "Event {EventId} of webhook source {Source} is quarantined ({Count} since this was said last): {Reason}"
+        "Event {InboxId} of webhook source {Source} is quarantined ({Count} since this was said last): {Reason}"
     )]
-    public static partial void WebhookQuarantined(this ILogger logger, string eventId, string source, int count, string reason);
+    public static partial void WebhookQuarantined(this ILogger logger, string inboxId, string source, int count, string reason);
 
     [LoggerMessage(4024, LogLevel.Information, "Webhooks: {Url}/webhooks/{Sources}")]
     public static partial void Ingress(ILogger logger, string url, string sources);
 
-    [LoggerMessage(4025, LogLevel.Information, "Event {EventId} of webhook source {Source} was {Change} on request from {Client}")]
-    public static partial void EventChanged(ILogger logger, string eventId, string source, string change, string? client);
+    [LoggerMessage(4025, LogLevel.Information, "Event {InboxId} of webhook source {Source} was {Change} on request from {Client}")]
+    public static partial void EventChanged(ILogger logger, string inboxId, string source, string change, string? client);
 
     [LoggerMessage(4026, LogLevel.Information, "{Count} events (source {Source}, state {State}) were replayed on request from {Client}")]
     public static partial void EventsReplayed(ILogger logger, int count, string? source, string state, string? client);

@@ -21,13 +21,26 @@ public sealed class WebhookTests : Scenario
 
     private async Task<WorkerGroup> StartAsync(Backends backends)
     {
-        var group = await GroupAsync(backends);
+        var group = WithPayments(await GroupAsync(backends));
+        if (backends == Backends.Sqlite)
+        {
+            await group.StartThreeAsync();
+            return group;
+        }
+        group.With("Scheduler__State__ListenConnectionString", group.Place.Settings["Scheduler__State__ConnectionString"]);
+        await group.StartThreeAsync();
+        foreach (var worker in group.Running)
+        {
+            await Eventually.Holds(() => worker.Output.Contains("Signals of other replicas are heard", StringComparison.Ordinal));
+        }
+        return group;
+    }
+
+    /// <summary>Adds the source <c>payments</c>.</summary>
+    internal static WorkerGroup WithPayments(WorkerGroup group) =>
         group
             .With("Scheduler__Webhooks__Sources__payments__Scheme", "standard-webhooks")
             .With("Scheduler__Webhooks__Sources__payments__Secrets__0", $"whsec_{Secret}");
-        await group.StartThreeAsync();
-        return group;
-    }
 
     private static async Task PlayAsync(WorkerGroup group)
     {
@@ -120,7 +133,8 @@ public sealed class WebhookTests : Scenario
         return status!;
     }
 
-    private static HttpRequestMessage Signed(WorkerProcess worker, string id, string body)
+    /// <summary>A signed delivery to the source <c>payments</c> of a worker that was set up by <see cref="WithPayments"/>.</summary>
+    internal static HttpRequestMessage Signed(WorkerProcess worker, string id, string body)
     {
         var time = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
         var signature = HMACSHA256.HashData(Convert.FromBase64String(Secret), Encoding.UTF8.GetBytes($"{id}.{time}.{body}"));

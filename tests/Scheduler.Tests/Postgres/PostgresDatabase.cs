@@ -1,6 +1,7 @@
 using Npgsql;
 using Scheduler.Hosting;
 using Scheduler.Locking;
+using Scheduler.Postgres.Signals;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Testing;
@@ -44,12 +45,14 @@ internal sealed class PostgresDatabase : IAsyncDisposable
         string? connectionString = null,
         string group = "test",
         string schema = PostgresState.DefaultSchema,
-        TimeSpan? callTimeout = null
+        TimeSpan? callTimeout = null,
+        string? listening = null,
+        ListenerTimes? times = null
     )
     {
         var leases = new LeaseOptions { CallTimeout = callTimeout ?? TimeSpan.FromSeconds(1) };
         var context = new BackendContext(group, ReplicaIdentity.Create("replica"), leases, TimeProvider.System, Log);
-        var state = new PostgresState(context, connectionString ?? ConnectionString, schema);
+        var state = new PostgresState(context, connectionString ?? ConnectionString, schema, listening, times ?? new ListenerTimes());
         _states.Add(state);
         return state;
     }

@@ -31,6 +31,8 @@ internal sealed class Delivery
 
     public IReadOnlyCollection<string> Names => _headers.Keys;
 
+    public IReadOnlyList<string> All(string name) => _headers[name];
+
     public string this[string name]
     {
         get => _headers[name][0];

@@ -12,8 +12,6 @@ public sealed class MutationTests
 {
     private static readonly string[] Schemes = ["standard-webhooks", "stripe", "github", "shopify", "hmac"];
 
-    private sealed record Change(int Kind, int Place, int Value);
-
     private static readonly Gen<Change> Changes =
         from kind in Gen.Choose(0, 2)
         from place in Gen.Choose(0, int.MaxValue)
@@ -156,7 +154,7 @@ public sealed class MutationTests
     }
 
     // The meaning of a signed header, told apart by rules of this test's own.
-    private static string Meaning(string name, string value) =>
+    internal static string Meaning(string name, string value) =>
         name switch
         {
             "webhook-signature" => string.Join(' ', value.Split(' ', StringSplitOptions.RemoveEmptyEntries)),
@@ -185,7 +183,7 @@ public sealed class MutationTests
         Assert.Equal(401, Assert.IsType<WebhookVerdict.Refused>(verdict).Status);
     }
 
-    private static T[] Apply<T>(Change change, T[] to, T value)
+    internal static T[] Apply<T>(Change change, T[] to, T value)
     {
         var place = change.Place % (to.Length + 1);
         return change.Kind switch

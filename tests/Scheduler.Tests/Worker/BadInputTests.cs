@@ -71,6 +71,33 @@ public sealed class BadInputTests
     }
 
     [Fact]
+    public void A_way_to_listen_is_for_postgres_alone_and_its_absence_is_told_where_events_come()
+    {
+        const string Key = "Scheduler:State:ListenConnectionString";
+        var error = Assert.Throws<SettingsException>(() => Read((Key, $"Host=a;Password={Canary}")));
+        Assert.Contains(error.Errors, e => e.Contains("Backend 'sqlite' has nothing to listen to", StringComparison.Ordinal));
+        Assert.DoesNotContain(Canary, error.Message, StringComparison.Ordinal);
+
+        (string, string)[] postgres =
+        [
+            ("Scheduler:Group", "g"),
+            ("Scheduler:State:Backend", "postgres"),
+            ("Scheduler:State:ConnectionString", "Host=a"),
+            ("Scheduler:State:Schema", "other"),
+        ];
+        (string, string)[] sources = [.. Sender.Settings.Select(s => (s.Key, s.Value!))];
+        bool Warns(params (string, string)[] more) =>
+            Read([.. postgres, .. more]).Warnings.Any(w => w.StartsWith("Scheduler:State:", StringComparison.Ordinal));
+        Assert.True(Warns(sources));
+        Assert.False(Warns());
+        Assert.False(Warns([.. sources, (Key, "Host=b")]));
+        Assert.Contains(
+            Assert.Throws<SettingsException>(() => Read([.. postgres, (Key, "Host=b,c")])).Errors,
+            e => e.StartsWith(Key, StringComparison.Ordinal) && e.Contains("several hosts", StringComparison.Ordinal)
+        );
+    }
+
+    [Fact]
     public void Endpoints_beside_a_backend_that_has_none_are_refused()
     {
         var error = Assert.Throws<SettingsException>(() => Read(("Scheduler:Locks:Endpoints:0", "a:1")));

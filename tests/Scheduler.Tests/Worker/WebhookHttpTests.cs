@@ -1,7 +1,3 @@
-using System.Globalization;
-using System.Net.Http.Headers;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using Dapper;
 using Microsoft.Data.Sqlite;
@@ -12,9 +8,7 @@ namespace Scheduler.Tests.Worker;
 /// <summary>Deliveries over HTTP to a worker with the sample's handlers.</summary>
 public sealed class WebhookHttpTests : IAsyncDisposable
 {
-    private const string Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("scheduler-webhooks-");
-    private int _events;
 
     public ValueTask DisposeAsync()
     {
@@ -27,7 +21,7 @@ public sealed class WebhookHttpTests : IAsyncDisposable
     {
         await using var app = await StartAsync();
         var paid = Paid("8123", 1250);
-        var accepted = await DeliverAsync(app, paid);
+        var accepted = await Sender.DeliverAsync(app, paid);
         Assert.Equal((202, "accepted"), (accepted.Status, accepted.Json.GetProperty("status").GetString()));
         var id = accepted.Json.GetProperty("id").GetString()!;
         await DoneAsync(app, id);
@@ -36,19 +30,19 @@ public sealed class WebhookHttpTests : IAsyncDisposable
         // The same under another event id, and the same again with other spaces.
         foreach (var again in (string[])[paid, paid.Replace(",\"", ", \"", StringComparison.Ordinal)])
         {
-            var duplicate = await DeliverAsync(app, again);
+            var duplicate = await Sender.DeliverAsync(app, again);
             Assert.Equal((200, "duplicate", id), Told(duplicate));
         }
         Assert.Equal(1, await QueryAsync<long>("SELECT count(*) FROM payments"));
 
-        var conflict = await DeliverAsync(app, Paid("8123", 9999));
+        var conflict = await Sender.DeliverAsync(app, Paid("8123", 9999));
         Assert.Equal((200, "conflict", id), Told(conflict));
-        Assert.True(app.Log.Has("contradicts event"));
+        Assert.True(app.Log.Has($"contradicts event {id}"), app.Log.Text);
         Assert.Single((await app.GetAsync("/api/inbox?state=conflict")).Items);
 
-        var other = await DeliverAsync(app, Paid("8124", 100));
+        var other = await Sender.DeliverAsync(app, Paid("8124", 100));
         await DoneAsync(app, other.Json.GetProperty("id").GetString()!);
-        var refund = await DeliverAsync(
+        var refund = await Sender.DeliverAsync(
             app,
             """{"type":"payment.refunded","orderId":"8124","paymentId":"pay_8124","refundedAt":"2026-01-31T13:00:00Z"}"""
         );
@@ -64,9 +58,9 @@ public sealed class WebhookHttpTests : IAsyncDisposable
         await using var app = await StartAsync(("Scheduler:Webhooks:Sources:payments:MaxAttempts", "1"));
         // Nothing to give back, so it is dead after its only attempt, and holds back the payment behind it.
         const string Refund = """{"type":"payment.refunded","orderId":"1","paymentId":"pay_0","refundedAt":"2026-01-31T13:00:00Z"}""";
-        var dead = (await DeliverAsync(app, Refund)).Json.GetProperty("id").GetString()!;
+        var dead = (await Sender.DeliverAsync(app, Refund)).Json.GetProperty("id").GetString()!;
         await StateAsync(app, dead, "dead");
-        var paid = (await DeliverAsync(app, Paid("1", 5))).Json.GetProperty("id").GetString()!;
+        var paid = (await Sender.DeliverAsync(app, Paid("1", 5))).Json.GetProperty("id").GetString()!;
         Assert.Equal(200, (await app.PostAsync($"/api/inbox/{dead}/replay")).Status);
         await StateAsync(app, dead, "dead");
         Assert.Equal(409, (await app.PostAsync($"/api/inbox/{paid}/replay")).Status);
@@ -74,8 +68,8 @@ public sealed class WebhookHttpTests : IAsyncDisposable
         Assert.Equal(400, (await app.PostAsync($"/api/inbox/{dead}/resolve?decision=both")).Status);
         Assert.Equal(404, (await app.PostAsync("/api/inbox/none/replay")).Status);
 
-        await DoneAsync(app, (await DeliverAsync(app, Paid("2", 5))).Json.GetProperty("id").GetString()!);
-        await DeliverAsync(app, Paid("2", 6).Replace("pay_2", "pay_2b", StringComparison.Ordinal));
+        await DoneAsync(app, (await Sender.DeliverAsync(app, Paid("2", 5))).Json.GetProperty("id").GetString()!);
+        await Sender.DeliverAsync(app, Paid("2", 6).Replace("pay_2", "pay_2b", StringComparison.Ordinal));
         var conflict = (await app.GetAsync("/api/inbox?state=conflict")).Items.Single().GetProperty("id").GetString()!;
         Assert.Equal(200, (await app.PostAsync($"/api/inbox/{conflict}/resolve?decision=accept")).Status);
         await DoneAsync(app, conflict);
@@ -87,14 +81,14 @@ public sealed class WebhookHttpTests : IAsyncDisposable
     public async Task What_is_no_event_of_ours_is_kept_and_answered_with_2xx()
     {
         await using var app = await StartAsync();
-        var ignored = await DeliverAsync(app, """{"type":"payment.created","orderId":"1"}""");
+        var ignored = await Sender.DeliverAsync(app, """{"type":"payment.created","orderId":"1"}""");
         Assert.Equal((202, "ignored"), (ignored.Status, ignored.Json.GetProperty("status").GetString()));
-        var broken = await DeliverAsync(app, """{"type":""");
+        var broken = await Sender.DeliverAsync(app, """{"type":""");
         Assert.Equal((202, "quarantined"), (broken.Status, broken.Json.GetProperty("status").GetString()));
         Assert.StartsWith("not JSON", broken.Json.GetProperty("reason").GetString(), StringComparison.Ordinal);
-        Assert.Equal("quarantined", (await DeliverAsync(app, """{"type":""")).Json.GetProperty("status").GetString());
+        Assert.Equal("quarantined", (await Sender.DeliverAsync(app, """{"type":""")).Json.GetProperty("status").GetString());
         Assert.Single((await app.GetAsync("/api/inbox?state=quarantined")).Items);
-        var keyless = await DeliverAsync(app, """{"type":"payment.succeeded"}""");
+        var keyless = await Sender.DeliverAsync(app, """{"type":"payment.succeeded"}""");
         Assert.Contains("/orderId is missing", keyless.Json.GetProperty("reason").GetString(), StringComparison.Ordinal);
     }
 
@@ -103,18 +97,18 @@ public sealed class WebhookHttpTests : IAsyncDisposable
     {
         await using var app = await StartAsync(("Scheduler:Webhooks:Sources:payments:MaxBodyBytes", "2048"));
         var paid = Paid("1", 5);
-        Assert.Equal(401, (await DeliverAsync(app, paid, change: r => r.Headers.Remove("webhook-signature"))).Status);
-        Assert.Equal(401, (await DeliverAsync(app, paid, signed: Paid("1", 6))).Status);
-        Assert.Equal(401, (await DeliverAsync(app, paid, at: TimeSpan.FromMinutes(-6))).Status);
-        Assert.Equal(401, (await DeliverAsync(app, paid, at: TimeSpan.FromMinutes(6))).Status);
-        Assert.Equal(404, (await DeliverAsync(app, paid, source: "others")).Status);
-        Assert.Equal(413, (await DeliverAsync(app, new string(' ', 2049) + paid)).Status);
+        Assert.Equal(401, (await Sender.DeliverAsync(app, paid, change: r => r.Headers.Remove("webhook-signature"))).Status);
+        Assert.Equal(401, (await Sender.DeliverAsync(app, paid, signed: Paid("1", 6))).Status);
+        Assert.Equal(401, (await Sender.DeliverAsync(app, paid, at: TimeSpan.FromMinutes(-6))).Status);
+        Assert.Equal(401, (await Sender.DeliverAsync(app, paid, at: TimeSpan.FromMinutes(6))).Status);
+        Assert.Equal(404, (await Sender.DeliverAsync(app, paid, source: "others")).Status);
+        Assert.Equal(413, (await Sender.DeliverAsync(app, new string(' ', 2049) + paid)).Status);
         // Without a length that could be looked at before.
         Assert.Equal(
             413,
-            (await DeliverAsync(app, new string(' ', 2049) + paid, change: r => r.Headers.TransferEncodingChunked = true)).Status
+            (await Sender.DeliverAsync(app, new string(' ', 2049) + paid, change: r => r.Headers.TransferEncodingChunked = true)).Status
         );
-        Assert.Equal(415, (await DeliverAsync(app, paid, type: "text/plain")).Status);
+        Assert.Equal(415, (await Sender.DeliverAsync(app, paid, type: "text/plain")).Status);
         using (var get = new HttpRequestMessage(HttpMethod.Get, new Uri($"{app.Ingress}/webhooks/payments")))
         {
             Assert.Equal(405, (await app.SendAsync(get)).Status);
@@ -126,55 +120,17 @@ public sealed class WebhookHttpTests : IAsyncDisposable
         }
         Assert.Equal(404, (await app.PostAsync("/webhooks/payments", paid)).Status);
         Assert.Empty((await app.GetAsync("/api/inbox")).Items);
-        Assert.DoesNotContain(Secret[6..], app.Log.Text, StringComparison.Ordinal);
+        Assert.DoesNotContain(Sender.Secret[6..], app.Log.Text, StringComparison.Ordinal);
         Assert.DoesNotContain("merchant-1", app.Log.Text, StringComparison.Ordinal);
     }
 
     private static (int, string?, string?) Told(Answer answer) =>
         (answer.Status, answer.Json.GetProperty("status").GetString(), answer.Json.GetProperty("id").GetString());
 
-    private static string Paid(string order, int amount)
-    {
-        var shown = amount.ToString(CultureInfo.InvariantCulture);
-        return $$"""
-            {"type":"payment.succeeded","orderId":"{{order}}","paymentId":"pay_{{order}}","merchantId":"merchant-1",
-            "amountMinor":{{shown}},"currency":"EUR","paidAt":"2026-01-31T12:00:00Z"}
-            """;
-    }
+    private static string Paid(string order, int amount) => Sender.Paid(order, amount);
 
     private Task<WorkerApp> StartAsync(params (string Key, string? Value)[] more) =>
-        WorkerApp.StartAsync(
-            _folder.FullName,
-            [
-                ("Scheduler:Webhooks:Sources:payments:Scheme", "standard-webhooks"),
-                ("Scheduler:Webhooks:Sources:payments:Secrets:0", Secret),
-                .. more,
-            ]
-        );
-
-    private async Task<Answer> DeliverAsync(
-        WorkerApp app,
-        string body,
-        string source = "payments",
-        string? signed = null,
-        TimeSpan at = default,
-        string type = "application/json",
-        Action<HttpRequestMessage>? change = null
-    )
-    {
-        var id = string.Create(CultureInfo.InvariantCulture, $"msg_{Interlocked.Increment(ref _events)}");
-        var time = (TimeProvider.System.GetUtcNow() + at).ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
-        var key = Convert.FromBase64String(Secret[6..]);
-        var signature = HMACSHA256.HashData(key, Encoding.UTF8.GetBytes($"{id}.{time}.{signed ?? body}"));
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{app.Ingress}/webhooks/{source}"));
-        request.Content = new ByteArrayContent(Encoding.UTF8.GetBytes(body));
-        request.Content.Headers.ContentType = new MediaTypeHeaderValue(type);
-        request.Headers.Add("webhook-id", id);
-        request.Headers.Add("webhook-timestamp", time);
-        request.Headers.Add("webhook-signature", $"v1,{Convert.ToBase64String(signature)}");
-        change?.Invoke(request);
-        return await app.SendAsync(request);
-    }
+        WorkerApp.StartAsync(_folder.FullName, [.. Sender.Settings, .. more]);
 
     private static Task StateAsync(WorkerApp app, string id, string state) =>
         Eventually.Holds(

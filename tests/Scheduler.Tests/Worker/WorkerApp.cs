@@ -8,6 +8,7 @@ using Microsoft.Extensions.Hosting;
 using Scheduler.Time;
 using Scheduler.Worker.Configuration;
 using Scheduler.Worker.Hosting;
+using Scheduler.Worker.Ingress;
 using Serilog.Core;
 using Serilog.Events;
 using Serilog.Formatting.Display;
@@ -43,7 +44,11 @@ internal sealed class WorkerApp : IAsyncDisposable
         where T : notnull => _host.Services.GetRequiredService<T>();
 
     /// <summary>Starts a worker named <c>w1</c> with SQLite in the folder, unless the settings say otherwise.</summary>
-    public static async Task<WorkerApp> StartAsync(string folder, params (string Key, string? Value)[] settings)
+    public static Task<WorkerApp> StartAsync(string folder, params (string Key, string? Value)[] settings) =>
+        StartAsync(folder, new IngressLimits(), settings);
+
+    /// <summary>The same, with other limits of a request.</summary>
+    public static async Task<WorkerApp> StartAsync(string folder, IngressLimits limits, params (string Key, string? Value)[] settings)
     {
         var values = new Dictionary<string, string?>(StringComparer.OrdinalIgnoreCase)
         {
@@ -72,7 +77,7 @@ internal sealed class WorkerApp : IAsyncDisposable
         }
         var addresses = BoundAddresses.Bind(operations, health, ingress, orFreePort: false);
         var log = new LogLines();
-        var host = WorkerHost.Build(read, addresses, LogSetup.Create(read.Logs, "w1", BootTimeProvider.Instance, log));
+        var host = WorkerHost.Build(read, addresses, LogSetup.Create(read.Logs, "w1", BootTimeProvider.Instance, log), limits);
         await host.StartAsync(TestContext.Current.CancellationToken);
         return new WorkerApp(host, addresses, log);
     }
@@ -119,6 +124,9 @@ internal sealed class WorkerApp : IAsyncDisposable
         return items;
     }
 
+    /// <summary>Begins the host's stop.</summary>
+    public Task StopAsync() => _host.StopAsync(CancellationToken.None);
+
     public async ValueTask DisposeAsync()
     {
         _http.Dispose();
@@ -138,6 +146,8 @@ internal sealed class WorkerApp : IAsyncDisposable
         return new Answer((int)response.StatusCode, response.Content.Headers.ContentType?.MediaType, text)
         {
             Location = response.Headers.Location?.OriginalString,
+            RetryAfter = response.Headers.RetryAfter?.Delta,
+            Allow = string.Join(',', response.Content.Headers.Allow),
         };
     }
 }
@@ -146,6 +156,10 @@ internal sealed class WorkerApp : IAsyncDisposable
 internal sealed record Answer(int Status, string? MediaType, string Text)
 {
     public string? Location { get; init; }
+
+    public TimeSpan? RetryAfter { get; init; }
+
+    public string Allow { get; init; } = "";
 
     public JsonElement Json => JsonDocument.Parse(Text).RootElement;
 
