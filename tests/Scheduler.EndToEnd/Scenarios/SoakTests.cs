@@ -119,7 +119,8 @@ public sealed class SoakTests : Scenario
         var waited = takeOvers.Select(t => t.Waited).Order().ToList();
         TestContext.Current.SendDiagnosticMessage(
             $"{backends}: {due} occurrences, all of them run once; {killed} replicas killed (seed {Seed}), of which "
-                + $"{takeOvers.Select(t => t.Killed).Distinct().Count()} in a body; {waited.Count} bodies cut off, taken over after {waited[waited.Count / 2].TotalSeconds:0.000} s (median), {waited[^1].TotalSeconds:0.000} s (worst); "
+                + $"{takeOvers.Select(t => t.Killed).Distinct().Count()} in a body; {waited.Count} bodies cut off, taken over after "
+                + $"{waited[waited.Count / 2].TotalSeconds:0.000} s (median), {waited[^1].TotalSeconds:0.000} s (worst); "
                 + $"{takeOvers.Count(t => t.CameAfterAnother)} of them after another body of the job"
         );
         // Most kills cut a body; each cut one was run again by another replica, or the history would not be clean.
