@@ -18,8 +18,11 @@ internal sealed class MemoryInbox : IInbox
         return state;
     }
 
-    public ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(IReadOnlyList<InboxArrival> arrivals, CancellationToken cancellationToken) =>
-        new([.. arrivals.Select(Add)]);
+    public ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(
+        IReadOnlyList<InboxArrival> arrivals,
+        Action<int, InboxAnswer>? answered,
+        CancellationToken cancellationToken
+    ) => new([.. arrivals.Select(Add)]);
 
     private InboxAnswer Add(InboxArrival arrival)
     {
