@@ -268,6 +268,7 @@ public static class SingleInstanceQuartzExtensions
             services.GetRequiredService<ReplicaOrder>(),
             services.GetRequiredService<PausedJobs>(),
             services.GetRequiredService<ScheduleBounds>(),
+            services.GetRequiredService<VersionWatch>(),
             new GroupPace(services.GetRequiredService<ReplicaOrder>(), jobs, options.Leases, locks.Traits.HostLocal),
             time,
             services.GetRequiredService<ClockGuard>(),

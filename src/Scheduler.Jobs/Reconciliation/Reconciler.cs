@@ -52,6 +52,7 @@ internal sealed class Reconciler : IDisposable
         ReplicaOrder order,
         PausedJobs paused,
         ScheduleBounds bounds,
+        VersionWatch versions,
         GroupPace pace,
         TimeProvider time,
         ClockGuard clock,
@@ -61,7 +62,7 @@ internal sealed class Reconciler : IDisposable
         (_state, _locks, _pipeline, _launcher, _jobs, _time) = (state, locks, pipeline, launcher, jobs, time);
         (_order, _bounds) = (order, bounds);
         (_pace, _clock, _logger) = (pace, clock, logger);
-        _settler = new Settler(state, replica, paused, bounds, time, logger);
+        _settler = new Settler(state, replica, paused, bounds, versions, time, logger);
         _wake = new WakeSignal(time);
         _running = new RunningSightings(time);
         _holds = new KnownHolds(time);

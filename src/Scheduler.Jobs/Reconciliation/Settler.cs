@@ -14,6 +14,7 @@ internal sealed class Settler(
     ReplicaIdentity replica,
     PausedJobs paused,
     ScheduleBounds bounds,
+    VersionWatch versions,
     TimeProvider time,
     ILogger logger
 )
@@ -40,7 +41,7 @@ internal sealed class Settler(
         {
             schedule.Forget();
         }
-        await ForAllAsync(schedules.Where(s => s.SettledUntil is null), s => s, chunk => ObserveAsync(chunk, cancellationToken));
+        await BeginAsync([.. schedules.Where(s => s.SettledUntil is null)], cancellationToken);
         var (missing, settled) = (new List<Launch>(), new List<TrackedSchedule>());
         await ForAllAsync(LookAt(schedules, until), l => l.Schedule, chunk => JudgeAsync(chunk, missing, settled, cancellationToken));
         await WriteAsync(settled, cancellationToken);
@@ -70,11 +71,29 @@ internal sealed class Settler(
         }
     }
 
-    private async ValueTask ObserveAsync(IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
+    // Whether a newer definition counts is asked before the first of these does: the heartbeat may come later than a due time.
+    private async ValueTask BeginAsync(IReadOnlyList<TrackedSchedule> schedules, CancellationToken cancellationToken)
     {
-        List<ScheduleKey> keys = [.. schedules.Select(s => s.Key)];
-        var records = await state.CallAsync((s, token) => s.Schedules.ObserveAsync(keys, time.GetUtcNow(), token), cancellationToken);
-        foreach (var (schedule, record) in schedules.Zip(records))
+        var seen = new List<(TrackedSchedule Schedule, ScheduleRecord Record)>();
+        await ForAllAsync(
+            schedules,
+            s => s,
+            async chunk =>
+            {
+                List<ScheduleKey> keys = [.. chunk.Select(s => s.Key)];
+                var records = await state.CallAsync(
+                    (s, token) => s.Schedules.ObserveAsync(keys, time.GetUtcNow(), token),
+                    cancellationToken
+                );
+                seen.AddRange(chunk.Zip(records));
+            }
+        );
+        if (seen.Count == 0)
+        {
+            return;
+        }
+        await versions.AskAsync(cancellationToken);
+        foreach (var (schedule, record) in seen)
         {
             schedule.Observe(record);
             bounds.Begin(record, time.GetUtcNow());

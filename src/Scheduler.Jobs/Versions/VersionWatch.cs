@@ -7,7 +7,7 @@ namespace Scheduler.Jobs.Versions;
 
 /// <summary>
 /// Finds out whether living replicas have other definitions of this one's triggers: for a while after members came or went, else rarely.
-/// For one caller at a time.
+/// Thread-safe.
 /// </summary>
 internal sealed class VersionWatch(
     StateGuard state,
@@ -23,19 +23,37 @@ internal sealed class VersionWatch(
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(5);
 
     private readonly AlertMetrics _metrics = new(replica);
+    private readonly Lock _gate = new();
     private long _asked;
+    private long _questions;
+    private long _answered;
 
     /// <summary>Looks, if it is time to; called after each heartbeat.</summary>
     /// <exception cref="StateUnavailableException">State does not answer.</exception>
-    public async ValueTask LookAsync(CancellationToken cancellationToken)
+    public ValueTask LookAsync(CancellationToken cancellationToken) =>
+        Volatile.Read(ref _asked) is var asked and not 0 && order.SinceChange >= AfterChange && time.GetElapsedTime(asked) < Longest
+            ? ValueTask.CompletedTask
+            : AskAsync(cancellationToken);
+
+    /// <summary>Looks now.</summary>
+    /// <exception cref="StateUnavailableException">State does not answer.</exception>
+    public async ValueTask AskAsync(CancellationToken cancellationToken)
     {
-        if (_asked != 0 && order.SinceChange >= AfterChange && time.GetElapsedTime(_asked) < Longest)
-        {
-            return;
-        }
+        var question = Interlocked.Increment(ref _questions);
         var contested = await state.CallAsync((s, token) => s.Schedules.ContestedAsync(token), cancellationToken);
-        _asked = time.GetTimestamp();
-        foreach (var (definition, until) in bounds.Observe(contested))
+        IReadOnlyList<(ScheduleKey Definition, DateTimeOffset? Until)> changed;
+        lock (_gate)
+        {
+            // An answer that was overtaken says less than the one that is known.
+            if (question < _answered)
+            {
+                return;
+            }
+            _answered = question;
+            Volatile.Write(ref _asked, time.GetTimestamp());
+            changed = bounds.Observe(contested);
+        }
+        foreach (var (definition, until) in changed)
         {
             if (until is { } end)
             {

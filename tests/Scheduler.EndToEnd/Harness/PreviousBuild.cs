@@ -25,7 +25,7 @@ internal static class PreviousBuild
             return (null, $"the repository has no {previous}: {why}");
         }
         await NeededAsync(folder, "tar", "-xf", archive, "-C", folder);
-        // No server of the compiler stays behind and keeps this process's output open.
+        // It was analysed when it was committed. No server of the compiler stays behind and keeps this process's output open.
         await NeededAsync(
             folder,
             "dotnet",
@@ -36,6 +36,7 @@ internal static class PreviousBuild
             "-v",
             "q",
             "-nologo",
+            "-p:RunAnalyzers=false",
             "-nodeReuse:false",
             "-p:UseSharedCompilation=false"
         );

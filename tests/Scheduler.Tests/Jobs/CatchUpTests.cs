@@ -70,6 +70,61 @@ public sealed class CatchUpTests
     }
 
     [Fact]
+    public async Task A_changed_cron_expression_runs_what_comes_due_from_its_first_start_on()
+    {
+        using var group = new Group(withState: true);
+        await BeSeenAsync(group, Noon20.AddHours(-3), Cron("0 0 * * * ?"));
+        await BeSeenAsync(group, Noon20.AddHours(-1).AddMinutes(-7), Cron("0 0/15 * * * ?"));
+
+        // Of the first one nothing, although 10, 11 and 12 came due; of the second one what came due since 11:13.
+        await using var replica = await StartAsync(group, Noon20, () => Cron("0 0/15 * * * ?") with { CatchUp = CatchUp.All });
+        await Eventually.Holds(async () => (await SchedulesAsync(replica)).Any(s => s.SettledUntil >= Noon20.AddMinutes(-5)));
+
+        Assert.Equal(
+            [Noon20.AddMinutes(-65), Noon20.AddMinutes(-50), Noon20.AddMinutes(-35), Noon20.AddMinutes(-20), Noon20.AddMinutes(-5)],
+            (await replica.RunsAsync()).Select(r => r.ScheduledAt).Order()
+        );
+        Assert.Equal(0, group.Log.Count(LeftOut));
+    }
+
+    [Theory]
+    [InlineData(null, 1)]
+    [InlineData(CatchUp.None, 0)]
+    [InlineData(CatchUp.All, 3)]
+    public async Task On_PostgreSQL_the_policy_says_the_same(CatchUp? policy, int newest)
+    {
+        await using var group = await Group.WithStateAsync(onPostgres: true);
+        var (cron, due) = TwentyMinutesAgo();
+        await BeSeenLongAgoAsync(group, Cron(cron));
+
+        await using var one = await StartAsync(group, TimeProvider.System.GetUtcNow(), Define);
+        await using var two = await StartAsync(group, TimeProvider.System.GetUtcNow(), Define);
+        await Eventually.Holds(async () => (await ScheduleAsync(one)).SettledUntil >= due[^1]);
+        await Eventually.Holds(async () => (await one.RunsAsync()).All(r => r.State == RunState.Succeeded));
+
+        Assert.Equal(due.TakeLast(newest), group.Bodies.Ended.Select(e => e.Scheduled!.Value));
+        Assert.Equal(due.TakeLast(newest), (await one.RunsAsync()).Select(r => r.ScheduledAt).Order());
+
+        JobDefinition Define() => Cron(cron) with { CatchUp = policy };
+    }
+
+    [Fact]
+    public async Task On_PostgreSQL_a_changed_cron_expression_runs_nothing_that_was_never_due()
+    {
+        await using var group = await Group.WithStateAsync(onPostgres: true);
+        var (cron, _) = TwentyMinutesAgo();
+        await BeSeenLongAgoAsync(group, Cron(cron));
+
+        var now = TimeProvider.System.GetUtcNow();
+        var changed = Cron(cron + " 2000-2098") with { CatchUp = CatchUp.All };
+        await using var replica = await StartAsync(group, now, () => changed);
+        await Eventually.Holds(async () => (await SchedulesAsync(replica)).Any(s => s.SettledUntil >= now));
+
+        Assert.Equal(2, (await SchedulesAsync(replica)).Count);
+        Assert.Empty(await replica.RunsAsync());
+    }
+
+    [Fact]
     public async Task The_last_that_came_due_during_a_run_runs_after_it()
     {
         using var group = new Group(withState: true);
@@ -98,21 +153,45 @@ public sealed class CatchUpTests
     }
 
     // One that says nothing but this, so that the default of the class is the default of the product.
-    private static JobDefinition Every(TimeSpan every) =>
+    private static JobDefinition Every(TimeSpan every) => Define(null, every);
+
+    private static JobDefinition Cron(string cron) => Define(cron, null);
+
+    private static JobDefinition Define(string? cron, TimeSpan? every) =>
         new(
             Job,
             typeof(DefaultJob),
-            [new TriggerDefinition("t", null, every, TimeZoneInfo.Utc, new Dictionary<string, string>(StringComparer.Ordinal))]
+            [new TriggerDefinition("t", cron, every, TimeZoneInfo.Utc, new Dictionary<string, string>(StringComparer.Ordinal))]
         );
 
     private static Task<Replica> StartAsync(Group group, DateTimeOffset now, Func<JobDefinition> define) =>
         Replica.StartAsync(group, configure: l => l.AddJob(define()), skew: now - TimeProvider.System.GetUtcNow());
 
     // State counts from the moment at which it sees a definition for the first time.
-    private static async Task BeSeenAsync(Group group, DateTimeOffset now, TimeSpan every)
+    private static Task BeSeenAsync(Group group, DateTimeOffset now, TimeSpan every) => BeSeenAsync(group, now, Every(every));
+
+    private static async Task BeSeenAsync(Group group, DateTimeOffset now, JobDefinition job)
     {
-        await using var replica = await StartAsync(group, now, () => Every(every));
+        await using var replica = await StartAsync(group, now, () => job);
         await Eventually.Holds(async () => (await SchedulesAsync(replica)).Any(s => s.Since >= now));
+    }
+
+    // There a replica fires nothing by a clock that is not the server's: so State is told that it saw the definition three hours ago.
+    private static async Task BeSeenLongAgoAsync(Group group, JobDefinition job)
+    {
+        await BeSeenAsync(group, TimeProvider.System.GetUtcNow(), job);
+        const string Hours = "interval '3 hours'";
+        await group.Database!.ExecuteAsync(
+            $"UPDATE scheduler.schedules SET since = since - {Hours}, settled_until = settled_until - {Hours}"
+        );
+    }
+
+    // Due once an hour, and not while the test lasts.
+    private static (string Cron, DateTimeOffset[] Due) TwentyMinutesAgo()
+    {
+        var ago = TimeProvider.System.GetUtcNow().AddMinutes(-20);
+        var last = new DateTimeOffset(ago.Year, ago.Month, ago.Day, ago.Hour, ago.Minute, 0, TimeSpan.Zero);
+        return (string.Create(CultureInfo.InvariantCulture, $"0 {last.Minute} * * * ?"), [last.AddHours(-2), last.AddHours(-1), last]);
     }
 
     private static async Task<ScheduleRecord> ScheduleAsync(Replica replica) => Assert.Single(await SchedulesAsync(replica));

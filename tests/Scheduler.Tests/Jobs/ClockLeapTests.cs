@@ -1,9 +1,6 @@
 using Quartz;
-using Scheduler.Jobs;
-using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Testing;
-using Scheduler.Tests.Postgres;
 
 namespace Scheduler.Tests.Jobs;
 
@@ -13,22 +10,14 @@ public sealed class ClockLeapTests
     private static readonly TimeSpan Hour = TimeSpan.FromHours(1);
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(-1)]
-    public async Task On_SQLite_nothing_is_doubled_or_missed_and_the_replica_takes_part_again(int hours)
+    [InlineData(1, false)]
+    [InlineData(-1, false)]
+    [InlineData(1, true)]
+    [InlineData(-1, true)]
+    public async Task Nothing_is_doubled_or_missed_and_the_replica_takes_part_again(int hours, bool onPostgres)
     {
-        using var group = new Group(withState: true);
-        await LeapAsync(group, null, hours * Hour);
-    }
-
-    [Theory]
-    [InlineData(1)]
-    [InlineData(-1)]
-    public async Task On_PostgreSQL_nothing_is_doubled_or_missed_and_the_replica_takes_part_again(int hours)
-    {
-        await using var database = await PostgresDatabase.CreateAsync();
-        using var group = new Group();
-        await LeapAsync(group, l => l.UsePostgresState(database.ConnectionString), hours * Hour);
+        await using var group = await Group.WithStateAsync(onPostgres);
+        await LeapAsync(group, hours * Hour);
     }
 
     [Fact]
@@ -83,9 +72,9 @@ public sealed class ClockLeapTests
         Assert.Equal(right.Id, Assert.Single(await right.RunsAsync()).Replica);
     }
 
-    private static async Task LeapAsync(Group group, Action<SingleInstanceBuilder>? state, TimeSpan leap)
+    private static async Task LeapAsync(Group group, TimeSpan leap)
     {
-        await using var right = await Replica.StartAsync(group, Ledger.EverySecond<PlainJob>, state);
+        await using var right = await Replica.StartAsync(group, Ledger.EverySecond<PlainJob>);
         await using var wrong = await Replica.StartAsync(
             group,
             q =>
@@ -94,8 +83,7 @@ public sealed class ClockLeapTests
                 q.ScheduleJob<EverywhereJob>(t =>
                     t.WithIdentity("everywhere").WithSchedule(CronScheduleBuilder.Create("* * * * * ?").InTimeZone(TimeZoneInfo.Utc))
                 );
-            },
-            state
+            }
         );
         await Eventually.Holds(async () => (await OfAsync(wrong)).Any() && (await OfAsync(right)).Any());
         await Eventually.Holds(() => wrong.Sees(right));

@@ -4,6 +4,7 @@ using Scheduler.Inbox;
 using Scheduler.Jobs;
 using Scheduler.Locking;
 using Scheduler.Runs;
+using Scheduler.Testing;
 
 namespace Scheduler.Tests.Jobs;
 
@@ -11,6 +12,7 @@ namespace Scheduler.Tests.Jobs;
 public sealed class FaultyState(IState inner, StateFaults faults) : IState
 {
     private readonly IRunLedger _runs = LedgerProxy.Wrap(inner.Runs, faults);
+    private readonly IScheduleLedger _schedules = SchedulesProxy.Wrap(inner.Schedules, faults);
 
     public string Name => inner.Name;
 
@@ -29,7 +31,7 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
         }
     }
 
-    public IScheduleLedger Schedules => Reach(inner.Schedules);
+    public IScheduleLedger Schedules => Reach(_schedules);
 
     public IMemberRegistry Members => Reach(inner.Members);
 
@@ -65,6 +67,9 @@ public sealed class StateFaults
         get => _away;
         set => _away = value;
     }
+
+    /// <summary>How long State takes to say which definitions living replicas disagree about.</summary>
+    public TimeSpan ContestedTakes { get; set; }
 
     /// <summary>Whether what is away is refused for good, as wrong set-up is.</summary>
     public bool ForGood { get; set; }
@@ -117,5 +122,31 @@ public class LedgerProxy : DispatchProxy
         await claim;
         _faults!.Away = true;
         throw new StateUnavailableException("The connection was reset.");
+    }
+}
+
+/// <summary>Forwards every member, and is late with what is contested.</summary>
+public class SchedulesProxy : DispatchProxy
+{
+    private IScheduleLedger? _inner;
+    private StateFaults? _faults;
+
+    public static IScheduleLedger Wrap(IScheduleLedger inner, StateFaults faults)
+    {
+        var proxy = Create<IScheduleLedger, SchedulesProxy>();
+        ((SchedulesProxy)(object)proxy)._inner = inner;
+        ((SchedulesProxy)(object)proxy)._faults = faults;
+        return proxy;
+    }
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) =>
+        targetMethod!.Name == nameof(IScheduleLedger.ContestedAsync) && _faults!.ContestedTakes > TimeSpan.Zero
+            ? LateAsync((CancellationToken)args![0]!)
+            : targetMethod.Invoke(_inner, args);
+
+    private async ValueTask<IReadOnlyList<ScheduleRecord>> LateAsync(CancellationToken cancellationToken)
+    {
+        await Eventually.Passes(_faults!.ContestedTakes, cancellationToken);
+        return await _inner!.ContestedAsync(cancellationToken);
     }
 }

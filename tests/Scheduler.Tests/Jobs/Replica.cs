@@ -6,9 +6,11 @@ using Quartz;
 using Scheduler.Jobs;
 using Scheduler.Leases;
 using Scheduler.Locking.InMemory;
+using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Sqlite.State;
 using Scheduler.Testing;
+using Scheduler.Tests.Postgres;
 
 namespace Scheduler.Tests.Jobs;
 
@@ -89,6 +91,10 @@ public sealed class Replica : IAsyncDisposable
                     {
                         l.UseSqliteState($"Data Source={file}");
                     }
+                    if (group.Database is { } database)
+                    {
+                        l.UsePostgresState(database.ConnectionString);
+                    }
                     configure?.Invoke(l);
                 }
             );
@@ -110,12 +116,15 @@ public sealed class Replica : IAsyncDisposable
     }
 }
 
-/// <summary>What the replicas of a test share: lock server, State file, bodies, log.</summary>
-public sealed class Group(bool withState = false, string name = "test", Group? beside = null) : IDisposable
+/// <summary>What the replicas of a test share: lock server, State, bodies, log.</summary>
+public sealed class Group(bool withState = false, string name = "test", Group? beside = null) : IDisposable, IAsyncDisposable
 {
     private readonly DirectoryInfo? _folder = withState && beside is null ? Directory.CreateTempSubdirectory("scheduler-jobs-") : null;
 
     public string Name { get; } = name;
+
+    /// <summary>Where its State is, if it is on PostgreSQL; ends with the group.</summary>
+    internal PostgresDatabase? Database { get; private init; }
 
     public InMemoryLeaseServer Server { get; } = beside?.Server ?? new();
 
@@ -124,6 +133,19 @@ public sealed class Group(bool withState = false, string name = "test", Group? b
     public LogCapture Log { get; } = new();
 
     public string? StateFile => beside?.StateFile ?? (_folder is null ? null : Path.Combine(_folder.FullName, "state.db"));
+
+    /// <summary>A group with a State, in a file or on PostgreSQL.</summary>
+    public static async Task<Group> WithStateAsync(bool onPostgres) =>
+        onPostgres ? new Group { Database = await PostgresDatabase.CreateAsync() } : new Group(withState: true);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Database is not null)
+        {
+            await Database.DisposeAsync();
+        }
+        Dispose();
+    }
 
     public void Dispose()
     {

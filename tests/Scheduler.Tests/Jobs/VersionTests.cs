@@ -6,14 +6,16 @@ using Scheduler.Testing;
 namespace Scheduler.Tests.Jobs;
 
 /// <summary>Replicas of two configurations at once, as during a deployment.</summary>
-public sealed class VersionTests
+public class VersionTests
 {
     private const string Job = "settle";
+
+    protected virtual bool OnPostgres => false;
 
     [Fact]
     public async Task The_newer_definition_counts_while_a_replica_has_it_and_nothing_is_doubled_or_missed()
     {
-        using var group = new Group(withState: true);
+        await using var group = await Group.WithStateAsync(OnPostgres);
         await using var former = await StartAsync(group, Every(1));
         await Eventually.Holds(() => group.Bodies.Ended.Count >= 2);
 
@@ -28,8 +30,9 @@ public sealed class VersionTests
             var until = ran[^1];
             var expected = Seconds(ran[0], until).Where(t => t <= since || t.ToUnixTimeSeconds() % 3 == 0);
             Assert.Equal(expected, ran);
-            // A crash of the former one's replica changes nothing.
-            await using var again = await StartAsync(group, Every(1));
+            // A crash of the former one's replica changes nothing, also when the new one hears late which definition counts.
+            var late = new StateFaults { ContestedTakes = TimeSpan.FromMilliseconds(700) };
+            await using var again = await StartAsync(group, Every(1), late.Between);
             await Eventually.Holds(() => again.Status.SupersededAt(Job, "t") == since);
             await Eventually.Holds(() => group.Bodies.Ended.Count(e => e.Scheduled > until) >= 2, TimeSpan.FromSeconds(40));
             Assert.DoesNotContain(group.Bodies.Ended, e => e.Scheduled > since && e.Scheduled.Value.ToUnixTimeSeconds() % 3 != 0);
@@ -46,7 +49,7 @@ public sealed class VersionTests
     [Fact]
     public async Task A_renamed_job_keeps_its_identity_so_that_replicas_of_both_names_meet()
     {
-        using var group = new Group(withState: true);
+        await using var group = await Group.WithStateAsync(OnPostgres);
         await using var former = await StartAsync(group, Every(1));
         await using var renamed = await StartAsync(group, Every(1) with { Name = "payouts", FormerNames = [Job] });
 
@@ -62,7 +65,7 @@ public sealed class VersionTests
     [Fact]
     public async Task Of_replicas_with_different_time_zone_data_those_count_that_came_last()
     {
-        using var group = new Group(withState: true);
+        await using var group = await Group.WithStateAsync(OnPostgres);
         await using var former = await StartAsync(group, InZone(hours: 1));
         await Eventually.Holds(() => group.Bodies.Ended.Count >= 2);
 
@@ -85,7 +88,7 @@ public sealed class VersionTests
     [Fact]
     public async Task A_run_whose_job_nobody_has_is_orphaned_until_a_replica_has_it()
     {
-        using var group = new Group(withState: true);
+        await using var group = await Group.WithStateAsync(OnPostgres);
         await using var one = await StartAsync(group, Every(1) with { Name = "other", Triggers = [] });
         var lost = await one.ClaimAsDeadAsync("removed");
 
@@ -165,5 +168,19 @@ public sealed class VersionTests
             ]
         );
 
-    private static Task<Replica> StartAsync(Group group, JobDefinition job) => Replica.StartAsync(group, configure: l => l.AddJob(job));
+    private static Task<Replica> StartAsync(Group group, JobDefinition job, Action<SingleInstanceBuilder>? between = null) =>
+        Replica.StartAsync(
+            group,
+            configure: l =>
+            {
+                l.AddJob(job);
+                between?.Invoke(l);
+            }
+        );
+}
+
+/// <summary>The same on PostgreSQL.</summary>
+public sealed class VersionOnPostgresTests : VersionTests
+{
+    protected override bool OnPostgres => true;
 }

@@ -216,7 +216,14 @@ public sealed class BadInputTests
         {
             await File.WriteAllTextAsync(
                 Path.Combine(folder.FullName, "appsettings.json"),
-                """{ "Scheduler": { "Jobs": { "Nope": { "Every": "00:00:01" } }, "Locks": { "Backend": "x" } } }"""
+                """
+                { "Scheduler": {
+                    "Jobs": {
+                        "Nope": { "Every": "00:00:01" },
+                        "one": { "Type": "SettlePayouts", "Every": "00:00:05", "FormerNames": [ "two" ] },
+                        "two": { "Type": "SettlePayouts", "Every": "00:00:05", "CatchUpLimit": 10001 } },
+                    "Locks": { "Backend": "x" } } }
+                """
             );
             var start = new ProcessStartInfo("dotnet")
             {
@@ -231,6 +238,8 @@ public sealed class BadInputTests
             Assert.Equal(2, process.ExitCode);
             Assert.Contains("'Nope'", text, StringComparison.Ordinal);
             Assert.Contains("'x'", text, StringComparison.Ordinal);
+            Assert.Contains("Scheduler:Jobs:one:FormerNames: 'two' is a name of the job 'two' too", text, StringComparison.Ordinal);
+            Assert.Contains("Scheduler:Jobs:two:CatchUpLimit is 10001; allowed is 1 to 10000", text, StringComparison.Ordinal);
             Assert.False(Directory.Exists(Path.Combine(folder.FullName, "data")));
         }
         finally
