@@ -51,8 +51,8 @@ public sealed class MembersTests
                 Assert.InRange(figures[(section, "of these complete")], 0.9, 1.1);
                 Assert.Equal(0, figures[(section, "of these others")]);
             }
-            // Two or three occurrences for each, so chance and a busy machine decide; one that took all would have 50. The long form has ten
-            // thousand, and so has ReplicaOrderTests.
+            // Two or three occurrences for each, so chance and a busy machine decide; one that took all would have 50. The long form has
+            // ten thousand, and so has ReplicaOrderTests.
             Assert.InRange(figures[(Busy, "largest share / mean")], 1, 10);
             Assert.InRange(figures[(Even, "largest share / mean")], 1, 10);
 
