@@ -87,7 +87,7 @@ public sealed class StandByTests
         await Eventually.Holds(() => group.Bodies.Events.Count(e => e is { Kind: "begin", Run: null }) == slots);
 
         var before = group.Log.Entries.Count;
-        await Eventually.Holds(() => group.Log.Entries.Skip(before).Count(IsStandBy) >= 3);
+        await Eventually.Holds(() => group.Log.Entries.Skip(before).Count(IsStandBy) >= 3, TimeSpan.FromSeconds(60));
         relief.SetResult();
         // What came due meanwhile comes late, and finds that it was run.
         await Eventually.Holds(() => slow.Fires.Ended.Any(e => e.Context.JobDetail.Key.Name == nameof(PlainJob)));
