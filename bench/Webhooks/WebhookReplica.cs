@@ -56,7 +56,8 @@ internal static class WebhookReplica
             settings,
             addresses,
             LogSetup.Create(settings.Logs, setup.Name, TimeProvider.System, new Quiet()),
-            more: services => AddHandlers(services.AddSingleton(effects).AddSingleton(setup).AddSingleton(_ => new EffectStore(setup.Place)))
+            more: services =>
+                AddHandlers(services.AddSingleton(effects).AddSingleton(setup).AddSingleton(_ => new EffectStore(setup.Place)))
         );
         await host.StartAsync();
         await UntilReadyAsync(addresses.OperationsUrl);
