@@ -20,4 +20,12 @@ internal static partial class Log
 
     [LoggerMessage(5004, LogLevel.Warning, "The end of event {EventId} is not recorded; it is taken up again: {Reason}")]
     public static partial void EventNotEnded(this ILogger logger, string eventId, string reason);
+
+    [LoggerMessage(
+        5005,
+        LogLevel.Warning,
+        "The handler of event {EventId} of source {Source} failed after its last effect, with which the event was done; it is not tried "
+            + "again: {Error}"
+    )]
+    public static partial void EventFailedAfterItsEnd(this ILogger logger, string eventId, string source, string error);
 }
