@@ -57,6 +57,7 @@ public static class PaymentsServices
             Time(p),
             Logger<PaymentReconciler>(p)
         ));
+        services.AddSingleton(p => new EffectPruner(p.GetRequiredService<PaymentsDatabase>(), Logger<EffectPruner>(p)));
         services.AddSingleton(p => new PaymentsOverview(p.GetRequiredService<PaymentsDatabase>(), DatabasePath(options)));
         services.AddSingleton(p => new SampleInput(p.GetRequiredService<PaymentsDatabase>(), options, Time(p), Logger<SampleInput>(p)));
         return services;

@@ -58,6 +58,9 @@ internal static partial class Log
         DateTimeOffset? keysBefore
     );
 
+    [LoggerMessage(5032, LogLevel.Information, "Forgot {Effects} effects and {Fences} fences that nothing can come again for")]
+    public static partial void EffectsPruned(ILogger logger, long effects, long fences);
+
     [LoggerMessage(5040, LogLevel.Information, "Put the sample file {File} into the inbox")]
     public static partial void SampleCopied(ILogger logger, string file);
 

@@ -30,9 +30,7 @@ internal sealed class PaymentSucceededHandler(PaymentsDatabase database) : IWebh
         await database.GuardAsync(async () =>
             await SqliteEffect.ApplyAsync(
                 await database.SourceAsync(cancellationToken),
-                received.EffectOf("payment"),
-                received.LockKey,
-                received.Token,
+                received.LastEffectOf("payment"),
                 (connection, transaction, _) => InsertAsync(connection, transaction, payload, received.Stored.Source),
                 cancellationToken
             )
@@ -85,9 +83,7 @@ internal sealed class PaymentRefundedHandler(PaymentsDatabase database) : IWebho
         await database.GuardAsync(async () =>
             await SqliteEffect.ApplyAsync(
                 await database.SourceAsync(cancellationToken),
-                received.EffectOf("refund"),
-                received.LockKey,
-                received.Token,
+                received.LastEffectOf("refund"),
                 (connection, transaction, _) => RefundAsync(connection, transaction, payload),
                 cancellationToken
             )

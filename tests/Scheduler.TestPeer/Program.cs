@@ -15,5 +15,6 @@ return args switch
         callers,
         cycles
     ),
+    ["effect", var place, var kind, var calls, var dieAt] => await EffectCommands.AttemptAsync(place, kind, calls, dieAt),
     _ => SqliteCommands.Usage(),
 };

@@ -119,7 +119,8 @@ internal static class StateCommands
             );
     }
 
-    private static IState ConnectTo(string place, string group, ReplicaIdentity replica) =>
+    /// <summary>Opens nothing yet.</summary>
+    public static IState ConnectTo(string place, string group, ReplicaIdentity replica) =>
         place.Contains("Host=", StringComparison.Ordinal)
             ? new PostgresState(Context(group, replica), place)
             : Connect(place, group, replica);

@@ -1,3 +1,5 @@
+using System.Data.Common;
+
 namespace Scheduler.Inbox;
 
 /// <summary>
@@ -41,4 +43,12 @@ public interface IInbox : IInboxOperations
     /// <param name="cancellationToken">Ends the call.</param>
     /// <returns>Whether each was the newest attempt of its event, in the same order; of another one nothing is written.</returns>
     ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Writes how an attempt ended in a transaction of the caller's, where that is on the State's own database: the same file of SQLite, or
+    /// of PostgreSQL the same host, port, database and user as the State's. It counts when the caller commits, who bounds the call.
+    /// </summary>
+    /// <returns>Whether it is written; <see langword="false"/> when the transaction is on another database.</returns>
+    /// <exception cref="EventTakenUpException">It was not the newest attempt; the caller rolls back.</exception>
+    ValueTask<bool> FinishWithinAsync(DbTransaction transaction, InboxEnd end, CancellationToken cancellationToken);
 }

@@ -109,6 +109,14 @@ public sealed class StateGuard : IAsyncDisposable
     public async ValueTask CallAsync(Func<IState, CancellationToken, ValueTask> call, CancellationToken cancellationToken) =>
         await CallAsync(async (state, token) => await NoResultAsync(call(state, token)), cancellationToken);
 
+    /// <summary>Calls the State for what it does on a connection of the caller's, who bounds it: whether the State is up does not
+    /// matter.</summary>
+    public ValueTask<T> WithinAsync<T>(Func<IState, ValueTask<T>> call)
+    {
+        ArgumentNullException.ThrowIfNull(call);
+        return call(_state);
+    }
+
     /// <summary>Ends the probes and disposes of the State.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -1,3 +1,5 @@
+using System.Data.Common;
+using Npgsql;
 using Scheduler.Inbox;
 using Scheduler.Runs;
 
@@ -62,5 +64,18 @@ internal sealed partial class PostgresInbox(StateDatabase database, string group
             cancellationToken
         );
         return [.. ends.Select(end => Guid.TryParse(end.Id, out var id) && written.Contains(id))];
+    }
+
+    public async ValueTask<bool> FinishWithinAsync(DbTransaction transaction, InboxEnd end, CancellationToken cancellationToken)
+    {
+        InboxRules.Check([end]);
+        if (transaction.Connection is not NpgsqlConnection connection || !database.Place.IsOf(connection))
+        {
+            return false;
+        }
+        await using var batch = new NpgsqlBatch(connection, (NpgsqlTransaction)transaction);
+        _queries.Finish(batch, group, [end]);
+        await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
+        return await reader.ReadAsync(cancellationToken) ? true : throw new EventTakenUpException(end.Id, end.Attempt);
     }
 }

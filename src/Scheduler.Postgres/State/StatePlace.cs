@@ -45,6 +45,14 @@ internal sealed partial class StatePlace
     /// <summary>Host, port, database and schema, for messages; no secret.</summary>
     public string Name { get; }
 
+    /// <summary>Whether a connection of somebody else's leads to the same database by the same way, as the same user, who may write the
+    /// tables.</summary>
+    public bool IsOf(NpgsqlConnection connection) =>
+        string.Equals(connection.Host, _given.Host, StringComparison.OrdinalIgnoreCase)
+        && connection.Port == _given.Port
+        && connection.Database == Database
+        && connection.UserName == _given.Username;
+
     /// <summary>What is wrong with a connection string, without showing it.</summary>
     public static string? Problem(string? connectionString)
     {

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Dapper;
+using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Sqlite.Files;
 
@@ -31,6 +32,39 @@ internal static class FenceTable
         """;
 
     private const string ReadFence = "SELECT lock_key, token FROM fences WHERE group_name = @group AND resource = @resource";
+
+    private const string LastOfStep = """
+        SELECT max(resource) FROM (SELECT resource FROM fences WHERE group_name = '' AND resource > @after ORDER BY resource LIMIT @step)
+        """;
+
+    private const string Prune = """
+        DELETE FROM fences WHERE group_name = '' AND resource > @after AND resource <= @last
+          AND raised_at < (CAST(strftime('%s', 'now') AS INTEGER) - @seconds) * 1000
+        """;
+
+    /// <summary>Forgets fences of the application that are older, in one pass over all of them, step by step.</summary>
+    public static async ValueTask<long> PruneAsync(DbConnection connection, TimeSpan idle, CancellationToken cancellationToken)
+    {
+        var seconds = (long)idle.TotalSeconds;
+        var (total, after) = (0L, "");
+        while (connection.QuerySingle<string?>(LastOfStep, new { after, step = GuardRules.PruneStep }) is { } last)
+        {
+            total += connection.Execute(
+                Prune,
+                new
+                {
+                    after,
+                    last,
+                    seconds,
+                }
+            );
+            after = last;
+            // Others may write in between.
+            await Task.Yield();
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+        return total;
+    }
 
     /// <summary>Raises a fence; an equal token passes.</summary>
     /// <returns><see langword="null"/> when it is raised, or the newer token that refused.</returns>

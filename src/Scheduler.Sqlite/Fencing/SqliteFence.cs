@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Dapper;
 using Microsoft.Data.Sqlite;
+using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Sqlite.Files;
 
@@ -10,12 +11,14 @@ namespace Scheduler.Sqlite.Fencing;
 public static class SqliteFence
 {
     private const int Error = 1;
+    private const int Busy = 5;
 
     // In whole seconds, as the driver takes it: how long one attempt waits for another writer, blocking its thread.
     private const int AttemptSeconds = 1;
 
     // The last attempt begins before this, so that all is over after about 5 s.
     private static readonly TimeSpan LastStart = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan Longest = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
     /// <summary>
@@ -25,6 +28,8 @@ public static class SqliteFence
     /// <remarks>
     /// <para>The transaction is <c>BEGIN IMMEDIATE</c>, so it waits for other writers at its start and never in the middle. The table
     /// <c>fences</c> is made when it is missing.</para>
+    /// <para>Calls of one process at one file have their turns one after another, first come, first served. Where the file is a State's,
+    /// they queue with its writers, of all processes, so neither starves; work that takes long holds them up.</para>
     /// <para>A busy database is tried again until about 5 s after the call, whatever the data source's own time-outs for commands; only a
     /// <c>busy_timeout</c> of more than 1 s that it sets itself makes that longer. In between the thread is blocked for 1 s at most, and
     /// cancellation is looked at. Where the work itself meets a busy database it is run again, in a new transaction.</para>
@@ -59,8 +64,12 @@ public static class SqliteFence
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(token.Value, nameof(token));
         ArgumentNullException.ThrowIfNull(work);
         var start = TimeProvider.System.GetTimestamp();
+        var file = FileOf(database);
         while (true)
         {
+            using var turn =
+                await WriterTurn.TakeAsync(file, Longest - TimeProvider.System.GetElapsedTime(start), cancellationToken)
+                ?? throw StayedBusy(file, resource, Longest, new SqliteException("database is locked", Busy));
             try
             {
                 return await TryAsync(database, resource, lockKey, token, work, cancellationToken);
@@ -71,27 +80,44 @@ public static class SqliteFence
                 var waited = TimeProvider.System.GetElapsedTime(start);
                 if (waited >= LastStart)
                 {
-                    throw StayedBusy(database, resource, waited, busy);
+                    throw StayedBusy(file, resource, waited, busy);
                 }
                 await Task.Delay(Pause, TimeProvider.System, cancellationToken);
             }
         }
     }
 
+    /// <summary>Forgets the fences of resources that nobody has raised for so long, for example those of orders. One pass over the table in
+    /// short transactions, each of 1,000 rows.</summary>
+    /// <param name="database">The application's database.</param>
+    /// <param name="idle">7 days or more: only then is a holder's next token surely greater than those that are forgotten.</param>
+    /// <param name="cancellationToken">Ends the pass between two transactions.</param>
+    /// <returns>How many are forgotten.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The time is shorter.</exception>
+    /// <exception cref="DbException">The database cannot be used, or was busy for about 1 s.</exception>
+    public static async ValueTask<long> PruneAsync(DbDataSource database, TimeSpan idle, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        GuardRules.CheckFenceAge(idle);
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        connection.Execute(FenceTable.Create);
+        return await FenceTable.PruneAsync(connection, idle, cancellationToken);
+    }
+
     // A DbException with the driver's codes, as for everything else; it takes no inner exception.
-    private static SqliteException StayedBusy(DbDataSource database, string resource, TimeSpan waited, SqliteException busy) =>
+    private static SqliteException StayedBusy(string file, string resource, TimeSpan waited, SqliteException busy) =>
         new(
-            $"Another program has been writing to the database '{FileOf(database)}' for {waited.TotalSeconds:0.#} s, so the work on "
+            $"Another program has been writing to the database '{file}' for {waited.TotalSeconds:0.#} s, so the work on "
                 + $"'{resource}' was not done. End shells and backups that write to it, keep transactions short, then run it again.",
             busy.SqliteErrorCode,
             busy.SqliteExtendedErrorCode
         );
 
-    // The file only: a connection string may hold a password.
+    // The file's absolute path alone: a connection string may hold a password.
     private static string FileOf(DbDataSource database)
     {
         using var connection = database.CreateConnection();
-        return connection.DataSource;
+        return Path.GetFullPath(connection.DataSource);
     }
 
     private static async ValueTask<T> TryAsync<T>(

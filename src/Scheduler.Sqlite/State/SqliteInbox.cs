@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Dapper;
 using Scheduler.Inbox;
 using Scheduler.Runs;
@@ -55,6 +56,18 @@ internal sealed partial class SqliteInbox(StateDatabase database, string group, 
             },
             cancellationToken
         );
+    }
+
+    public ValueTask<bool> FinishWithinAsync(DbTransaction transaction, InboxEnd end, CancellationToken cancellationToken)
+    {
+        InboxRules.Check([end]);
+        if (transaction.Connection is not SqliteConnection connection || !database.IsOn(connection))
+        {
+            return new(false);
+        }
+        return connection.Execute(Finish, Values(end, time.GetUtcNow()), transaction) > 0
+            ? new(true)
+            : throw new EventTakenUpException(end.Id, end.Attempt);
     }
 
     private object Values(InboxEnd end, DateTimeOffset now) =>

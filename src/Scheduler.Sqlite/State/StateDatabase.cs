@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Dapper;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 using Scheduler.Hosting;
@@ -35,6 +36,7 @@ internal sealed class StateDatabase : IDisposable
     private Task _opening = Task.CompletedTask;
     private bool _disposed;
     private volatile bool _open;
+    private volatile string? _file;
 
     /// <summary>Opens nothing.</summary>
     /// <param name="context">Times, clocks and loggers.</param>
@@ -104,6 +106,9 @@ internal sealed class StateDatabase : IDisposable
         cancellationToken.ThrowIfCancellationRequested();
     }
 
+    /// <summary>Whether a connection of somebody else's is on this file; by the name that SQLite made of its path, without links.</summary>
+    public bool IsOn(SqliteConnection connection) => _file is { } file && FileOf(connection) == file;
+
     /// <summary>Ends the threads; calls that wait are answered first, as far as they are done within 2 s.</summary>
     public void Dispose()
     {
@@ -165,6 +170,7 @@ internal sealed class StateDatabase : IDisposable
             }
             using var connection = (SqliteConnection)_source.OpenConnection();
             Migrations.Apply(connection, Path, _log);
+            _file = FileOf(connection);
         }
         finally
         {
@@ -172,6 +178,9 @@ internal sealed class StateDatabase : IDisposable
         }
         Start();
     }
+
+    private static string FileOf(SqliteConnection connection) =>
+        connection.QuerySingle<string>("SELECT file FROM pragma_database_list WHERE name = 'main'");
 
     private void Start()
     {

@@ -148,7 +148,10 @@ internal sealed class EventProcessor(
             {
                 try
                 {
-                    await FinishAsync(stored, await HandleAsync(claim, granted.Lease, ended));
+                    if (await HandleAsync(claim, granted.Lease, ended) is { } end)
+                    {
+                        await FinishAsync(stored, end);
+                    }
                 }
                 finally
                 {
@@ -172,22 +175,39 @@ internal sealed class EventProcessor(
         }
     }
 
-    private async Task<InboxEnd> HandleAsync(InboxClaim claim, Lease lease, CancellationToken ended)
+    /// <summary>Handles an event.</summary>
+    /// <returns>The end to write; <see langword="null"/> when there is none, because it is written or another attempt has begun.</returns>
+    private async Task<InboxEnd?> HandleAsync(InboxClaim claim, Lease lease, CancellationToken ended)
     {
         var stored = claim.Event;
+        var end = new EventEnd(state, stored);
         using var limit = new CancellationTokenSource(times.Handler, time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, lease.Lost, ended);
         try
         {
             var route = routes.Find(stored.Source, stored.Type)!;
             await using var scope = scopes.CreateAsyncScope();
-            var result = await route(scope.ServiceProvider, claim.Body, new WebhookEvent(stored, lease), either.Token);
+            var result = await route(scope.ServiceProvider, claim.Body, new WebhookEvent(stored, lease, end), either.Token);
+            if (end.IsCommitted)
+            {
+                return null;
+            }
             return result.After is { } after ? Back(stored, after) : new InboxEnd(stored.Id, stored.Attempts, InboxState.Done);
         }
 #pragma warning disable CA1031 // Whatever a handler throws is how its attempt ended.
         catch (Exception problem)
 #pragma warning restore CA1031
         {
+            if (end.IsCommitted)
+            {
+                logger.EventFailedAfterItsEnd(stored.Id, stored.Source, Describe(problem));
+                return null;
+            }
+            if (problem is EventTakenUpException)
+            {
+                logger.EventTakenUp(stored.Id, stored.Attempts);
+                return null;
+            }
             if (lease.Lost.IsCancellationRequested || ended.IsCancellationRequested)
             {
                 return Back(stored, TimeSpan.Zero);

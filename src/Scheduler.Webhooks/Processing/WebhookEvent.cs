@@ -8,8 +8,9 @@ namespace Scheduler.Webhooks.Processing;
 public sealed class WebhookEvent
 {
     private readonly Lease _lease;
+    private readonly EventEnd _end;
 
-    internal WebhookEvent(InboxEvent stored, Lease lease) => (Stored, _lease) = (stored, lease);
+    internal WebhookEvent(InboxEvent stored, Lease lease, EventEnd end) => (Stored, _lease, _end) = (stored, lease, end);
 
     /// <summary>The row of the inbox.</summary>
     public InboxEvent Stored { get; }
@@ -27,11 +28,21 @@ public sealed class WebhookEvent
     /// <exception cref="LeaseLostException">The lease is lost.</exception>
     public void ThrowIfLost() => _lease.ThrowIfLost();
 
-    /// <summary>Names an effect of this event: the same at every attempt and for every copy of the event.</summary>
+    /// <summary>
+    /// An effect of this event under its lease, for <c>SqliteEffect</c> or <c>PostgresEffect</c>: the same at every attempt and for every
+    /// copy of the event.
+    /// </summary>
     /// <param name="name">What is done, for example <c>payment</c>; one name for each thing that the handler does.</param>
-    public EffectKey EffectOf(string name)
+    public Effect EffectOf(string name)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
-        return new EffectKey(Stored.Source, Stored.DedupeKey!, name);
+        return new Effect(new EffectKey(Stored.Source, Stored.DedupeKey!, name), LockKey, Token);
     }
+
+    /// <summary>
+    /// The same for the last thing that the handler does: where the effect's database is the State's, the event is done in the effect's
+    /// transaction, whatever the handler does afterwards. Elsewhere that follows when the handler returns.
+    /// </summary>
+    /// <param name="name">What is done.</param>
+    public Effect LastEffectOf(string name) => EffectOf(name) with { End = _end };
 }

@@ -20,4 +20,12 @@ internal static partial class Log
 
     [LoggerMessage(5004, LogLevel.Warning, "The end of event {InboxId} is not recorded; it is taken up again: {Reason}")]
     public static partial void EventNotEnded(this ILogger logger, string inboxId, string reason);
+
+    [LoggerMessage(
+        5005,
+        LogLevel.Warning,
+        "The handler of event {InboxId} of source {Source} failed after its last effect, with which the event was done; it is not tried "
+            + "again: {Error}"
+    )]
+    public static partial void EventFailedAfterItsEnd(this ILogger logger, string inboxId, string source, string error);
 }

@@ -1,6 +1,8 @@
+using System.Data.Common;
 using System.Security.Cryptography;
 using System.Text;
 using Scheduler.Inbox;
+using Scheduler.Sqlite;
 
 namespace Scheduler.Tests.Conformance;
 
@@ -197,6 +199,43 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task The_end_of_an_attempt_commits_with_a_transaction_of_the_caller_or_not_at_all()
+    {
+        await AddAsync(Arrival("1"));
+        var first = Assert.Single(await ClaimAsync());
+        await using var source = _fixture.OpenBeside();
+
+        Assert.True(await FinishBesideAsync(source, first, commits: false));
+        Assert.Equal(InboxState.Processing, (await _state.Inbox.FindAsync(first.Event.Id, Cancel))!.State);
+
+        await _fixture.AgeAsync(Hold);
+        var second = Assert.Single(await ClaimAsync());
+        var late = await Assert.ThrowsAsync<EventTakenUpException>(() => FinishBesideAsync(source, first, commits: true));
+        Assert.Equal((first.Event.Id, 1), (late.EventId, late.Attempt));
+
+        Assert.True(await FinishBesideAsync(source, second, commits: true));
+        var done = (await _state.Inbox.FindAsync(first.Event.Id, Cancel))!;
+        Assert.Equal((InboxState.Done, (DateTimeOffset?)null), (done.State, done.DueAt));
+        Assert.NotNull(done.FinishedAt);
+        await Assert.ThrowsAsync<EventTakenUpException>(() => FinishBesideAsync(source, second, commits: true));
+    }
+
+    [Fact]
+    public async Task In_a_transaction_on_another_database_no_end_is_written()
+    {
+        await AddAsync(Arrival("1"));
+        var claim = Assert.Single(await ClaimAsync());
+        var folder = Directory.CreateTempSubdirectory("elsewhere-");
+        await using (var source = SqliteDatabase.Create($"Data Source={folder.FullName}/app.db"))
+        {
+            Assert.False(await FinishBesideAsync(source, claim, commits: true));
+        }
+        folder.Delete(recursive: true);
+        Assert.Equal(InboxState.Processing, (await _state.Inbox.FindAsync(claim.Event.Id, Cancel))!.State);
+        Assert.Equal([true], await FinishAsync(claim, InboxState.Done));
+    }
+
+    [Fact]
     public async Task A_failed_event_comes_back_after_its_time_and_holds_its_order_back()
     {
         await _state.Inbox.AddAsync([Arrival("1", type: "a"), Arrival("1", type: "b")], Cancel);
@@ -298,6 +337,22 @@ public abstract partial class StateConformance
         };
 
     private static byte[] Hash(string text) => SHA256.HashData(Encoding.UTF8.GetBytes(text));
+
+    private async Task<bool> FinishBesideAsync(DbDataSource source, InboxClaim claim, bool commits)
+    {
+        await using var connection = await source.OpenConnectionAsync(Cancel);
+        await using var transaction = await connection.BeginTransactionAsync(Cancel);
+        var isWritten = await _state.Inbox.FinishWithinAsync(
+            transaction,
+            new(claim.Event.Id, claim.Event.Attempts, InboxState.Done),
+            Cancel
+        );
+        if (commits)
+        {
+            await transaction.CommitAsync(Cancel);
+        }
+        return isWritten;
+    }
 
     private async Task<InboxAnswer> AddAsync(InboxArrival arrival) => (await _state.Inbox.AddAsync([arrival], Cancel))[0];
 

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Microsoft.Extensions.Logging.Abstractions;
 using Scheduler.Hosting;
 using Scheduler.Locking;
@@ -18,6 +19,9 @@ public abstract class StateFixture : IAsyncDisposable
     public virtual Task StartAsync() => Task.CompletedTask;
 
     public abstract IState Make(string group);
+
+    /// <summary>The place as an application opens it that has its tables beside the State's.</summary>
+    public abstract DbDataSource OpenBeside();
 
     /// <summary>What the clock of the State shows.</summary>
     public virtual DateTimeOffset StateClock => Time.GetUtcNow();

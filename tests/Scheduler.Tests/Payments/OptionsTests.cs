@@ -58,5 +58,6 @@ public class OptionsTests
         }
         Assert.NotNull(ActivatorUtilities.CreateInstance<global::Payments.Jobs.Settling.SettlePayouts>(provider));
         Assert.NotNull(ActivatorUtilities.CreateInstance<global::Payments.Jobs.Reporting.ExportDailySales>(provider));
+        Assert.NotNull(ActivatorUtilities.CreateInstance<global::Payments.Jobs.Maintenance.PruneEffects>(provider));
     }
 }

@@ -4,6 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Payments.Jobs;
 using Payments.Jobs.Importing;
+using Payments.Jobs.Maintenance;
 using Payments.Jobs.Reporting;
 using Payments.Jobs.Settling;
 using Payments.Jobs.Storage;
@@ -53,6 +54,8 @@ internal sealed class PaymentsFixture : IAsyncDisposable
     public PayoutSettler Settler => _services.GetRequiredService<PayoutSettler>();
 
     public SalesExporter Exporter => _services.GetRequiredService<SalesExporter>();
+
+    public EffectPruner Pruner => _services.GetRequiredService<EffectPruner>();
 
     public SampleInput Sample => _services.GetRequiredService<SampleInput>();
 

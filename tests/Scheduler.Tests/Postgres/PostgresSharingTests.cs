@@ -21,6 +21,29 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _database.DisposeAsync();
 
     [Fact]
+    public async Task An_events_end_is_written_in_transactions_of_the_States_own_database_and_user_alone()
+    {
+        var state = await _database.OpenAsync();
+        var other = await _database.Server.CreateDatabaseAsync();
+        await _database.ExecuteAsync("DROP ROLE IF EXISTS shop; CREATE ROLE shop LOGIN SUPERUSER PASSWORD 'shop'");
+        // Of an end that nobody has: where it is not written, it is not missed either.
+        var end = new Inbox.InboxEnd(Guid.CreateVersion7().ToString(), 1, Inbox.InboxState.Done);
+        async Task<bool> WriteAsync(string connectionString)
+        {
+            await using var source = NpgsqlDataSource.Create(connectionString);
+            await using var connection = await source.OpenConnectionAsync(Stop);
+            await using var transaction = await connection.BeginTransactionAsync(Stop);
+            return await state.Inbox.FinishWithinAsync(transaction, end, Stop);
+        }
+
+        Assert.False(await WriteAsync(other));
+        Assert.False(await WriteAsync(_database.With(b => (b.Username, b.Password) = ("shop", "shop"))));
+        await Assert.ThrowsAsync<Inbox.EventTakenUpException>(() => WriteAsync(_database.ConnectionString));
+        await _database.ExecuteAsync("DROP ROLE shop");
+        await _database.Server.ForgetDatabaseAsync(other);
+    }
+
+    [Fact]
     public async Task Three_processes_write_at_once_without_an_error_and_every_row_is_right()
     {
         const int Callers = 8;

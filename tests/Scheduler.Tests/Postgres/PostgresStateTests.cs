@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Globalization;
 using Npgsql;
 using Scheduler.Postgres.State;
@@ -36,6 +37,8 @@ internal sealed class PostgresStateFixture(bool isThroughProxy = false) : StateF
     public override DateTimeOffset StateClock => TimeProvider.System.GetUtcNow();
 
     public override IState Make(string group) => new PostgresState(Context(group), _used);
+
+    public override DbDataSource OpenBeside() => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(_used) { Pooling = false });
 
     public override Task AgeAsync(TimeSpan by) =>
         ExecuteAsync(

@@ -30,6 +30,13 @@ internal sealed class Peer : IAsyncDisposable
         return line ?? throw new InvalidOperationException("The peer ended without a line; its errors stand above.");
     }
 
+    /// <summary>Waits until it has ended.</summary>
+    public async Task<int> ExitAsync()
+    {
+        await _process.WaitForExitAsync().WaitAsync(LongestStart);
+        return _process.ExitCode;
+    }
+
     public Task GoAsync() => _process.StandardInput.WriteLineAsync("go");
 
     /// <summary>SIGKILL; returns when the process is gone.</summary>

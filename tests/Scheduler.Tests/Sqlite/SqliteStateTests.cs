@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Dapper;
 using Scheduler.Runs;
 using Scheduler.Sqlite;
@@ -160,6 +161,8 @@ public sealed class SqliteStateTests : StateConformance
         private string ConnectionString => $"Data Source={_folder.FullName}/made/state.db";
 
         public override IState Make(string group) => new SqliteState(Context(group), ConnectionString);
+
+        public override DbDataSource OpenBeside() => SqliteDatabase.Create(ConnectionString);
 
         public override async Task SetSchemaAsync(int versionAbove, int minReaderAbove)
         {

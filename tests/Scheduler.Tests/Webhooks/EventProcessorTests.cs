@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Security.Cryptography;
 using System.Text;
+using Dapper;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Hosting.Internal;
@@ -12,6 +14,8 @@ using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Locking.InMemory;
 using Scheduler.Runs;
+using Scheduler.Sqlite;
+using Scheduler.Sqlite.Fencing;
 using Scheduler.Sqlite.State;
 using Scheduler.Testing;
 using Scheduler.Time;
@@ -188,6 +192,116 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
         await Eventually.Holds(() => Volatile.Read(ref ends) >= 1);
         // It would be renewed for ever: the event has its next attempt when its claim is over.
         await Eventually.Holds(() => one.IsFreeAsync("1"));
+    }
+
+    [Fact]
+    public async Task The_last_effect_in_the_States_own_database_ends_its_event_and_nothing_ends_it_again()
+    {
+        var (one, _) = (await StartAsync(), await StartAsync());
+        await using var database = await OpenMoneyAsync("state.db");
+        var ended = new ConcurrentQueue<InboxState>();
+        _handler = async (e, token) =>
+        {
+            await PayAsync(database, e, token);
+            ended.Enqueue((await one.FindAsync(e.Stored.Id)).State);
+            return WebhookResult.Done;
+        };
+        // The State's writer and the handlers write to one file.
+        for (var i = 0; i < 5; i++)
+        {
+            await one.AddAsync([.. Enumerable.Range(0, 6).Select(order => Arrival($"{order}", $"t{i}"))]);
+        }
+        await Eventually.Holds(() => ended.Count == 30, TimeSpan.FromSeconds(60));
+        Assert.All(ended, s => Assert.Equal(InboxState.Done, s));
+        Assert.Equal(30, await MoneyAsync(database));
+        // A second end would have come too late.
+        Assert.Equal((0, 0, 0), (_log.Count(5001), _log.Count(5003), _log.Count(5004)));
+    }
+
+    [Fact]
+    public async Task The_last_effect_in_another_database_is_followed_by_its_events_end()
+    {
+        await using var database = await OpenMoneyAsync("app.db");
+        var one = await StartAsync();
+        var between = new ConcurrentQueue<InboxState>();
+        _handler = async (e, token) =>
+        {
+            await PayAsync(database, e, token);
+            between.Enqueue((await one.FindAsync(e.Stored.Id)).State);
+            return WebhookResult.Done;
+        };
+        var ids = await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Done);
+        Assert.Equal([InboxState.Processing], between);
+        Assert.Equal(1, await MoneyAsync(database));
+    }
+
+    [Fact]
+    public async Task What_fails_after_the_last_effect_is_told_and_not_tried_again()
+    {
+        var one = await StartAsync();
+        await using var database = await OpenMoneyAsync("state.db");
+        _handler = async (e, token) =>
+        {
+            await PayAsync(database, e, token);
+            throw new InvalidOperationException("broken");
+        };
+        var ids = await one.AddAsync([Arrival("1", "a"), Arrival("1", "b")]);
+        await Eventually.Holds(() => _log.Count(5005) == 2);
+        foreach (var id in ids)
+        {
+            var done = await one.FindAsync(id);
+            Assert.Equal((InboxState.Done, (string?)null, 1), (done.State, done.Error, done.Attempts));
+        }
+        Assert.Equal((0, 0), (_log.Count(5001), _log.Count(5003)));
+        Assert.Equal(2, await MoneyAsync(database));
+    }
+
+    [Fact]
+    public async Task The_last_effect_of_an_attempt_that_another_one_has_followed_is_rolled_back()
+    {
+        var one = await StartAsync();
+        await using var database = await OpenMoneyAsync("state.db");
+        var tries = 0;
+        _handler = async (e, token) =>
+        {
+            if (Interlocked.Increment(ref tries) == 1)
+            {
+                // As when this replica was silent for longer than it may be.
+                await using var connection = await database.OpenConnectionAsync(token);
+                await connection.ExecuteAsync("UPDATE inbox SET attempts = attempts + 1");
+            }
+            await PayAsync(database, e, token);
+            return WebhookResult.Done;
+        };
+        var ids = await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(() => _log.Count(5003) == 1);
+        Assert.Equal(0, await MoneyAsync(database));
+        await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Done);
+        Assert.Equal((2, 1, 0), (tries, await MoneyAsync(database), _log.Count(5001)));
+    }
+
+    private async Task<DbDataSource> OpenMoneyAsync(string file)
+    {
+        var database = SqliteDatabase.Create($"Data Source={Path.Combine(_folder.FullName, file)}");
+        await using var connection = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await connection.ExecuteAsync("CREATE TABLE money (amount INTEGER)");
+        return database;
+    }
+
+    private static async Task PayAsync(DbDataSource database, WebhookEvent received, CancellationToken cancellationToken) =>
+        await SqliteEffect.ApplyAsync(
+            database,
+            received.LastEffectOf("payment"),
+            static async (connection, transaction, _) =>
+                await connection.ExecuteAsync("INSERT INTO money VALUES (1)", transaction: transaction),
+            cancellationToken
+        );
+
+    private static async Task<long> MoneyAsync(DbDataSource database)
+    {
+        await using var connection = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        return await connection.ExecuteScalarAsync<long>("SELECT count(*) FROM money");
     }
 
     private static InboxArrival Arrival(string order, string type)

@@ -196,6 +196,12 @@ public sealed class InboxWriterTests : IAsyncDisposable
         public ValueTask<int> ReplayAsync(IReadOnlyList<string> ids, bool force, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
+        public ValueTask<bool> FinishWithinAsync(
+            System.Data.Common.DbTransaction transaction,
+            InboxEnd end,
+            CancellationToken cancellationToken
+        ) => throw new NotSupportedException();
+
         public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
