@@ -24,7 +24,7 @@ internal static class EffectCommands
     {
         await using var state = StateCommands.ConnectTo(place, "test", ReplicaIdentity.Create("peer"));
         await state.OpenAsync(CancellationToken.None);
-        var claims = await state.Inbox.ClaimAsync(new("peer", ["payments"], 1, Hold, []), CancellationToken.None);
+        var claims = await state.Inbox.ClaimAsync(new("peer", [new("payments", "paid", false)], 1, Hold), CancellationToken.None);
         if (claims.Count == 0)
         {
             Console.WriteLine("nothing due");

@@ -1,7 +1,6 @@
 using System.Data.Common;
 using Npgsql;
 using Scheduler.Inbox;
-using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 

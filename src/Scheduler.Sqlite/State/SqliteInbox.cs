@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Dapper;
+using Microsoft.Data.Sqlite;
 using Scheduler.Inbox;
 using Scheduler.Runs;
 

@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Scheduler.Inbox;
 using Scheduler.Jobs;
@@ -80,7 +81,7 @@ internal sealed class WebhookEndpoint(
         }
     }
 
-    private static IResult Answer(WebhookIntake intake, WebhookView view)
+    private static JsonHttpResult<WebhookView> Answer(WebhookIntake intake, WebhookView view)
     {
         WebhookMetrics.Add(intake.Source, view.Status);
         // A copy of what is processed or contradicted is no news; what is stored, or kept for a person, is accepted.
