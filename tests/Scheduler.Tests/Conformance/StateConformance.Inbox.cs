@@ -127,6 +127,24 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task Contradictions_within_a_batch_are_kept_up_to_the_bound_and_known_afterwards()
+    {
+        await _state.Inbox.AddAsync([Arrival("1", content: "a"), Arrival("2", content: "a")], Cancel);
+        // The one after the bound is of another event.
+        var batch = Enumerable.Range(0, IInbox.MaxConflicts + 30).Select(i => Arrival("1", content: $"other {i}")).ToList();
+        batch.AddRange([Arrival("2", content: "b"), Arrival("2", content: "b"), Arrival("3", content: "c")]);
+        var answers = (await _state.Inbox.AddAsync(batch, Cancel)).Select(a => a.Outcome).ToList();
+        Assert.All(answers.Take(IInbox.MaxConflicts + 31), o => Assert.Equal(InboxOutcome.Conflict, o));
+        Assert.Equal([InboxOutcome.Duplicate, InboxOutcome.Stored], answers.Skip(IInbox.MaxConflicts + 31));
+        Assert.Equal(IInbox.MaxConflicts + 1, (await ListAsync(InboxState.Conflict)).Count);
+
+        answers = (await _state.Inbox.AddAsync(batch, Cancel)).Select(a => a.Outcome).ToList();
+        Assert.All(answers.Take(IInbox.MaxConflicts), o => Assert.Equal(InboxOutcome.Duplicate, o));
+        Assert.All(answers.Skip(IInbox.MaxConflicts).Take(30), o => Assert.Equal(InboxOutcome.Conflict, o));
+        Assert.Equal(IInbox.MaxConflicts + 1, (await ListAsync(InboxState.Conflict)).Count);
+    }
+
+    [Fact]
     public async Task Of_many_that_store_the_same_events_at_once_one_stores_each()
     {
         var others = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => OpenAsync("a")));

@@ -1,6 +1,6 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
-using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using Scheduler.Inbox;
 using Scheduler.Postgres.State;
@@ -83,6 +83,31 @@ public sealed class PostgresInboxTests : IAsyncLifetime
 
         await transaction.RollbackAsync(Stop);
         Assert.Equal(InboxOutcome.Stored, (await writer.AddAsync(Arrival("stuck"))).Answer.Outcome);
+    }
+
+    [Fact]
+    public async Task What_is_stored_is_answered_before_what_contradicts_a_row()
+    {
+        var (state, writer) = await ReplicaAsync();
+        var first = (await writer.AddAsync(Arrival("1"))).Answer.Id;
+        await using var other = new NpgsqlConnection(_database.ConnectionString);
+        await other.OpenAsync(Stop);
+        await using var transaction = await other.BeginTransactionAsync(Stop);
+        // As another replica that keeps a contradiction of the same event.
+        await using (
+            var hold = new NpgsqlCommand($"SELECT pg_advisory_xact_lock(hashtextextended('scheduler-inbox-conflict{first}', 0))", other)
+        )
+        {
+            await hold.ExecuteNonQueryAsync(Stop);
+        }
+        var told = new ConcurrentQueue<int>();
+        InboxArrival[] arrivals = [Arrival("1") with { BodyHash = new byte[32], ContentHash = new byte[32] }, Arrival("2"), Arrival("1")];
+        var call = state.CallInboxAsync((i, t) => i.AddAsync(arrivals, (place, _) => told.Enqueue(place), t), Stop).AsTask();
+        await Eventually.Holds(async () => await WaitingAsync() > 0);
+        Assert.Equal([1, 2], told);
+        await transaction.RollbackAsync(Stop);
+        Assert.Equal([InboxOutcome.Conflict, InboxOutcome.Stored, InboxOutcome.Duplicate], (await call).Select(a => a.Outcome));
+        Assert.Equal([1, 2, 0], told);
     }
 
     [Fact]
