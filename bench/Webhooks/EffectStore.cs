@@ -55,9 +55,7 @@ internal sealed class EffectStore : IDisposable
     public async ValueTask ApplyAsync(WebhookEvent received, string order, string replica, CancellationToken cancellationToken) =>
         await SqliteEffect.ApplyAsync(
             _database,
-            received.EffectOf("step"),
-            received.LockKey,
-            received.Token,
+            received.LastEffectOf("step"),
             async (connection, transaction, _) =>
                 await connection.ExecuteAsync(
                     Insert,

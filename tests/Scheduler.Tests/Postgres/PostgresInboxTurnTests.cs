@@ -58,9 +58,10 @@ public sealed class PostgresInboxTurnTests : IAsyncLifetime
     {
         await FillAsync("long", Long);
         await FillAsync("other", Others);
-        await _database.ExecuteAsync(isAnalyzed ? "ANALYZE scheduler.inbox" : "SELECT 1");
         // Each of the long order is looked at once, and no other waits for that.
         var taken = await ClaimAsync(11);
+        // As the server does within a minute; until then claims pass over what is dead.
+        await _database.ExecuteAsync($"VACUUM (INDEX_CLEANUP ON{(isAnalyzed ? ", ANALYZE" : "")}) scheduler.inbox");
         Assert.Equal((1, 10), (taken.Count(c => c.Event.OrderKey == "long"), taken.Count(c => c.Event.OrderKey != "long")));
 
         var before = await _database.PagesReadAsync();

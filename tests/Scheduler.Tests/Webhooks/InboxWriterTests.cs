@@ -55,6 +55,20 @@ public sealed class InboxWriterTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_is_known_first_is_answered_first()
+    {
+        await _state.OpenAsync(CancellationToken.None);
+        var stored = 0;
+        await using var writer = new InboxWriter(_state, () => Interlocked.Increment(ref stored));
+        _inbox.AnswersEarly = true;
+        var commit = _inbox.Hold();
+        var answered = await writer.AddAsync(Arrival(1));
+        Assert.Equal(("id-1", 1), (answered.Answer.Id, stored));
+        commit.SetResult();
+        Assert.Null((await writer.AddAsync(Arrival(2))).Refusal);
+    }
+
+    [Fact]
     public async Task More_than_may_wait_is_refused_at_once()
     {
         await _state.OpenAsync(CancellationToken.None);
@@ -164,6 +178,8 @@ public sealed class InboxWriterTests : IAsyncDisposable
 
         public bool Fails { get; set; }
 
+        public bool AnswersEarly { get; set; }
+
         public TaskCompletionSource Hold() => _hold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public async ValueTask<IReadOnlyList<InboxAnswer>> AddAsync(
@@ -177,6 +193,10 @@ public sealed class InboxWriterTests : IAsyncDisposable
                 throw new ArgumentException("No State keeps this.", nameof(arrivals));
             }
             _groups.Enqueue(arrivals.Count);
+            if (AnswersEarly)
+            {
+                answered!(0, new InboxAnswer(InboxOutcome.Stored, arrivals[0].DedupeKey!, InboxState.Received));
+            }
             await (_hold?.Task ?? Task.CompletedTask);
             return Fails
                 ? throw new StateUnavailableException("away")

@@ -15,6 +15,18 @@ DROP INDEX {schema}.inbox_order;
 CREATE INDEX inbox_order ON {schema}.inbox (group_name, source, order_key, state, number)
   WHERE state IN ('received', 'processing', 'failed', 'dead', 'conflict');
 
+-- The first event of an order in a state. By the order of all columns of the index, because another one has the numbers in order, too, and
+-- with a limit the planner might look there for one that does not exist.
+CREATE FUNCTION {schema}.first_of_order(p_group text, p_source text, p_order_key text, p_state text)
+RETURNS TABLE (id uuid, number bigint) LANGUAGE sql STABLE AS $$
+  SELECT f.id, f.number FROM (
+    SELECT i.id, i.number, i.group_name, i.source, i.order_key, i.state FROM {schema}.inbox i
+    WHERE (i.group_name, i.source, i.order_key, i.state, i.number) > (p_group, p_source, p_order_key, p_state, -1)
+      AND i.state IN ('received', 'processing', 'failed', 'dead', 'conflict')
+    ORDER BY i.group_name, i.source, i.order_key, i.state, i.number LIMIT 1) f
+  WHERE f.group_name = p_group AND f.source = p_source AND f.order_key = p_order_key AND f.state = p_state
+$$;
+
 -- Gives the turn on when an event ends, waits for a person, or comes back.
 -- Whoever loses its turn, or has it under 2, has an event before it that a claim found unfinished (for 2: dead or contradicting) while it
 -- had that row locked. So that row changes only after the claim's commit, and its change comes here, in a statement whose snapshot is
@@ -25,12 +37,9 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended(concat_ws(E'\n', 'scheduler-inbox-order', new.group_name, new.source, new.order_key), 0));
   UPDATE {schema}.inbox SET turn = 1
   WHERE turn IS DISTINCT FROM 1 AND id = (
-    SELECT first.id FROM (VALUES ('received'), ('processing'), ('failed')) AS s (state) CROSS JOIN LATERAL (
-      SELECT i.id, i.number FROM {schema}.inbox i
-      WHERE i.group_name = new.group_name AND i.source = new.source AND i.order_key = new.order_key AND i.state = s.state
-        AND i.state IN ('received', 'processing', 'failed', 'dead', 'conflict')
-      ORDER BY i.number LIMIT 1) first
-    ORDER BY first.number LIMIT 1);
+    SELECT f.id FROM (VALUES ('received'), ('processing'), ('failed')) AS s (state)
+    CROSS JOIN LATERAL {schema}.first_of_order(new.group_name, new.source, new.order_key, s.state) AS f
+    ORDER BY f.number LIMIT 1);
   RETURN NULL;
 END $$;
 
@@ -71,16 +80,12 @@ BEGIN
   ), judged AS (
     SELECT due.*,
       -- Rather one that nobody works at, because that one is not locked.
-      coalesce(
-        (SELECT e.id FROM {schema}.inbox e
-          WHERE e.group_name = p_group AND e.source = due.source AND e.order_key = due.order_key AND e.number < due.number
-            AND e.state = 'received' AND e.state IN ('received', 'processing', 'failed', 'dead', 'conflict') ORDER BY e.number LIMIT 1),
-        (SELECT e.id FROM {schema}.inbox e
-          WHERE e.group_name = p_group AND e.source = due.source AND e.order_key = due.order_key AND e.number < due.number
-            AND e.state IN ('failed', 'processing') LIMIT 1)) AS behind,
-      CASE WHEN NOT due.goes_on THEN (SELECT e.id FROM {schema}.inbox e
-        WHERE e.group_name = p_group AND e.source = due.source AND e.order_key = due.order_key AND e.number < due.number
-          AND e.state IN ('dead', 'conflict') LIMIT 1) END AS behind_person
+      (SELECT f.id FROM (VALUES (1, 'received'), (2, 'failed'), (3, 'processing')) AS s (n, state)
+        CROSS JOIN LATERAL {schema}.first_of_order(p_group, due.source, due.order_key, s.state) AS f
+        WHERE f.number < due.number ORDER BY s.n LIMIT 1) AS behind,
+      CASE WHEN NOT due.goes_on THEN (SELECT f.id FROM (VALUES ('dead'), ('conflict')) AS s (state)
+        CROSS JOIN LATERAL {schema}.first_of_order(p_group, due.source, due.order_key, s.state) AS f
+        WHERE f.number < due.number LIMIT 1) END AS behind_person
     FROM due
   )
   SELECT count(*), array_agg(j.id ORDER BY j.due_at, j.number) FILTER (WHERE coalesce(j.behind, j.behind_person) IS NULL),
