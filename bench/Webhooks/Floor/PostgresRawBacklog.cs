@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Dapper;
 using Npgsql;
 
@@ -17,10 +18,27 @@ internal sealed class PostgresRawBacklog : IRawBacklog
 
     private const string Done = "UPDATE raw_inbox SET state = 'done', due_at = NULL, finished_at = now() WHERE dedupe_key = $1";
 
-    private readonly NpgsqlDataSource _pool;
-    private readonly RawEffects _effects;
+    private const string Tables = """
+        CREATE TABLE raw_fences (lock_key text COLLATE "C" PRIMARY KEY, token bigint NOT NULL);
+        CREATE TABLE raw_effects (dedupe_key text COLLATE "C" PRIMARY KEY);
+        CREATE TABLE effects (
+          seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_key text NOT NULL, event_id text NOT NULL, number bigint NOT NULL,
+          replica text NOT NULL, at bigint NOT NULL
+        )
+        """;
 
-    private PostgresRawBacklog(NpgsqlDataSource pool, RawEffects effects) => (_pool, _effects) = (pool, effects);
+    private const string Fence = """
+        INSERT INTO raw_fences AS f (lock_key, token) VALUES ($1, 1)
+        ON CONFLICT (lock_key) DO UPDATE SET token = excluded.token WHERE excluded.token >= f.token
+        """;
+
+    private const string Note = "INSERT INTO raw_effects (dedupe_key) VALUES ($1)";
+
+    private const string Work = "INSERT INTO effects (order_key, event_id, number, replica, at) VALUES ($1, $2, 0, 'floor', $3)";
+
+    private readonly NpgsqlDataSource _pool;
+
+    private PostgresRawBacklog(NpgsqlDataSource pool) => _pool = pool;
 
     public static async Task<IRawBacklog> OpenAsync(DrainSetup setup)
     {
@@ -28,11 +46,11 @@ internal sealed class PostgresRawBacklog : IRawBacklog
             new NpgsqlConnectionStringBuilder(setup.Address) { MaxAutoPrepare = 10, NoResetOnClose = true }.ConnectionString
         );
         await using var create = pool.CreateCommand(
-            $"{PostgresRawInbox.Create}; {Due}; "
+            $"{PostgresRawInbox.Create}; {Due}; {Tables}; "
                 + "ALTER TABLE raw_inbox ADD due_at timestamptz, ADD attempts integer NOT NULL DEFAULT 0, ADD finished_at timestamptz"
         );
         await create.ExecuteNonQueryAsync();
-        return new PostgresRawBacklog(pool, new RawEffects(setup.Effects));
+        return new PostgresRawBacklog(pool);
     }
 
     public async Task FillAsync(IReadOnlyList<RawEvent> events)
@@ -72,15 +90,35 @@ internal sealed class PostgresRawBacklog : IRawBacklog
 
     public async Task ProcessAsync(RawEvent received, BenchEvent payload)
     {
-        await _effects.ApplyAsync(received);
-        await using var done = _pool.CreateCommand(Done);
-        done.Parameters.Add(new NpgsqlParameter<string> { TypedValue = received.Key });
-        await done.ExecuteNonQueryAsync();
+        await using var connection = await _pool.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using (var guard = new NpgsqlBatch(connection, transaction))
+        {
+            Add(guard, Fence, received.Order);
+            Add(guard, Note, received.Key);
+            await guard.ExecuteNonQueryAsync();
+        }
+        await using (var work = new NpgsqlCommand(Work, connection, transaction))
+        {
+            work.Parameters.Add(new NpgsqlParameter<string> { TypedValue = payload.OrderId });
+            work.Parameters.Add(new NpgsqlParameter<string> { TypedValue = received.EventId });
+            work.Parameters.Add(new NpgsqlParameter<long> { TypedValue = Stopwatch.GetTimestamp() });
+            await work.ExecuteNonQueryAsync();
+        }
+        await using (var done = new NpgsqlCommand(Done, connection, transaction))
+        {
+            done.Parameters.Add(new NpgsqlParameter<string> { TypedValue = received.Key });
+            await done.ExecuteNonQueryAsync();
+        }
+        await transaction.CommitAsync();
     }
 
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync() => _pool.DisposeAsync();
+
+    private static void Add(NpgsqlBatch batch, string sql, string value)
     {
-        await _pool.DisposeAsync();
-        _effects.Dispose();
+        var command = new NpgsqlBatchCommand(sql);
+        command.Parameters.Add(new NpgsqlParameter<string> { TypedValue = value });
+        batch.BatchCommands.Add(command);
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Reflection;
 using Scheduler.Inbox;
 using Scheduler.Runs;
@@ -35,6 +36,9 @@ internal sealed class MemoryInbox : IInbox
         throw new NotSupportedException();
 
     public ValueTask<IReadOnlyList<bool>> FinishAsync(IReadOnlyList<InboxEnd> ends, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
+
+    public ValueTask<bool> FinishWithinAsync(DbTransaction transaction, InboxEnd end, CancellationToken cancellationToken) =>
         throw new NotSupportedException();
 
     public ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) => throw new NotSupportedException();
