@@ -1,5 +1,4 @@
 using Scheduler.Inbox;
-using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
