@@ -1,6 +1,9 @@
 using System.Globalization;
 using Scheduler.Bench.Fires;
 using Scheduler.Bench.Locks;
+using Scheduler.Bench.Webhooks;
+using Scheduler.Bench.Webhooks.Floor;
+using Scheduler.Bench.Webhooks.Sending;
 
 namespace Scheduler.Bench;
 
@@ -32,6 +35,10 @@ internal static class ChildCommands
                 Number(lease)
             ),
             [FireReplica.ChildCommand, var setting] => FireReplica.RunChildAsync(setting),
+            [Sender.ChildCommand] => Sender.RunChildAsync(),
+            [WebhookReplica.ChildCommand, var setup] => WebhookReplica.RunChildAsync(setup),
+            [FloorServer.ChildCommand, var setup] => FloorServer.RunChildAsync(setup),
+            [FloorDrain.ChildCommand, var setup] => FloorDrain.RunChildAsync(setup),
             _ => throw new InvalidOperationException($"The internal command '{string.Join(' ', words)}' is unknown."),
         };
 

@@ -1,13 +1,14 @@
 namespace Scheduler.Bench;
 
 /// <summary>What was asked for on the command line.</summary>
-/// <param name="Command"><c>locks</c>, <c>ledger</c>, <c>history</c>, <c>fires</c> or <c>members</c>.</param>
+/// <param name="Command"><c>locks</c>, <c>ledger</c>, <c>history</c>, <c>fires</c>, <c>members</c> or <c>webhooks</c>.</param>
 /// <param name="Stores">Which stores, in the order of the tables.</param>
 /// <param name="JsonFile">Where to write everything, or <see langword="null"/>.</param>
 /// <param name="Quick">Whether only the mechanics count: everything short.</param>
 /// <param name="Rounds">How often each measurement is repeated.</param>
 /// <param name="Processes">With how many processes <c>fires</c> measures.</param>
 /// <param name="Replicas">With how many replicas <c>members</c> measures.</param>
+/// <param name="Parts">What of <c>webhooks</c> is measured.</param>
 /// <param name="CommandLine">The command as it was given.</param>
 internal sealed record Plan(
     string Command,
@@ -17,6 +18,7 @@ internal sealed record Plan(
     int Rounds,
     IReadOnlyList<int> Processes,
     int Replicas,
+    IReadOnlyList<string> Parts,
     string CommandLine
 )
 {

@@ -5,6 +5,7 @@ using Scheduler.Bench.History;
 using Scheduler.Bench.Ledger;
 using Scheduler.Bench.Locks;
 using Scheduler.Bench.Members;
+using Scheduler.Bench.Webhooks;
 
 var stores = new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordinal)
 {
@@ -13,6 +14,7 @@ var stores = new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordina
     ["history"] = [.. LedgerStores.All.Select(s => s.Name)],
     ["fires"] = [.. FireSystems.Ours.Select(s => s.Name)],
     ["members"] = ["redis+postgres"],
+    ["webhooks"] = [.. WebhookStore.All.Select(s => s.Name)],
 };
 
 if (args is [Child.Command, ..])
@@ -47,6 +49,7 @@ try
             "history" => HistoryCommand.RunAsync(plan, report),
             "ledger" => LedgerCommand.RunAsync(plan, report),
             "members" => MembersCommand.RunAsync(plan, report),
+            "webhooks" => WebhooksCommand.RunAsync(plan, report),
             _ => FiresCommand.RunAsync(plan, report),
         }
     );

@@ -25,7 +25,12 @@ internal sealed class Child : IAsyncDisposable
 
     /// <summary>Starts one.</summary>
     /// <param name="arguments">The internal command and what it needs; numbers in invariant form.</param>
-    public static Child Start(params object[] arguments)
+    public static Child Start(params object[] arguments) => Start(arguments, new Dictionary<string, string>(StringComparer.Ordinal));
+
+    /// <summary>Starts one with variables of its own in its environment.</summary>
+    /// <param name="arguments">The internal command and what it needs; numbers in invariant form.</param>
+    /// <param name="environment">The variables.</param>
+    public static Child Start(IReadOnlyList<object> arguments, IReadOnlyDictionary<string, string> environment)
     {
         var words = arguments.Select(a => Convert.ToString(a, CultureInfo.InvariantCulture)!).ToList();
         var start = new ProcessStartInfo("dotnet", [typeof(Child).Assembly.Location, Command, .. words])
@@ -34,6 +39,10 @@ internal sealed class Child : IAsyncDisposable
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
         };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
         return new Child(Process.Start(start)!, words[0]);
     }
 

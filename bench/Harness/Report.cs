@@ -33,6 +33,15 @@ internal sealed class Report(Plan plan)
         Console.WriteLine($"WRONG: {text}");
     }
 
+    /// <summary>Notes a problem unless something holds.</summary>
+    public void Check(bool holds, string otherwise)
+    {
+        if (!holds)
+        {
+            Problem(otherwise);
+        }
+    }
+
     public static void Say(string text) => Console.WriteLine(text);
 
     public void Head()

@@ -18,17 +18,27 @@ namespace Scheduler.Worker.Hosting;
 internal static class WorkerHost
 {
     /// <summary>Builds the host. It owns the logger and the addresses from now on.</summary>
+    /// <param name="settings">What the worker was told.</param>
+    /// <param name="addresses">Where it listens.</param>
+    /// <param name="logger">Where log lines go.</param>
+    /// <param name="more">Further services, for example webhook handlers that are not among the sample's.</param>
     /// <remarks>
     /// The web server is registered first: it starts before the scheduler and stops after it, so that readiness can be asked for while the
     /// replica starts and while it drains. (WebApplication would start it last and stop it first.)
     /// </remarks>
-    public static IHost Build(Settings settings, BoundAddresses addresses, Serilog.ILogger logger) =>
+    public static IHost Build(
+        Settings settings,
+        BoundAddresses addresses,
+        Serilog.ILogger logger,
+        Action<IServiceCollection>? more = null
+    ) =>
         new HostBuilder()
             .UseContentRoot(AppContext.BaseDirectory)
             .ConfigureLogging(logging => logging.ClearProviders().AddSerilog(logger, dispose: true))
             .ConfigureServices(services => services.AddSingleton<TimeProvider>(BootTimeProvider.Instance).AddSingleton(settings))
             .ConfigureWebHost(web => ConfigureWeb(web, addresses))
             .ConfigureServices(services => AddScheduler(services, settings, addresses))
+            .ConfigureServices(services => more?.Invoke(services))
             .UseConsoleLifetime(console => console.SuppressStatusMessages = true)
             .Build();
 

@@ -38,7 +38,7 @@ public sealed class LayeringTests
         ["Scheduler.Bench"] = new(
             ["Scheduler.*", "Payments.Jobs"],
             ["Dapper", "Npgsql", "Quartz", "StackExchange.Redis", "Microsoft.Data.Sqlite.Core", "SQLitePCLRaw.*"],
-            ["scheduler", "Serilog", "Microsoft.Data.Sqlite", "Microsoft.Extensions.*"],
+            ["scheduler", "Serilog", "Microsoft.Data.Sqlite", "Microsoft.Extensions.*", "Microsoft.AspNetCore*"],
             AspNetFramework: true
         ),
     };

@@ -70,6 +70,51 @@ public sealed class BenchTests
 
     private static readonly string[] History = [.. Pages, "a claim: p50", "a claim: p99", "a claim: longest", "runs deleted"];
 
+    private static readonly string[] Ingest =
+    [
+        .. ((string[])["64 connections", "256 connections"]).SelectMany(c => (string[])[$"{c}: requests", .. TimesOf(c)]),
+        .. TimesOf("2,000 requests/s"),
+    ];
+
+    private static readonly string[] Events =
+    [
+        "accepted to effect: p50",
+        "accepted to effect: p99",
+        "accepted to effect: longest",
+        "sent to accepted: p50",
+        "sent to accepted: p99",
+    ];
+
+    private static readonly string[] Memory =
+    [
+        "requests, a quarter of them new events",
+        "requests",
+        .. ((string[])["heap after a full collection", "working set"]).SelectMany(what =>
+            (string[])[$"{what}, after a third", $"{what}, at the end", $"{what}, growth for a request"]
+        ),
+    ];
+
+    private static readonly string[] Soak =
+    [
+        "events",
+        "deliveries that were answered",
+        "of these duplicates",
+        "of these contradictions, each twice",
+        "of these not genuine or too large, refused",
+        "deliveries without an answer",
+        "deliveries answered with 503",
+        "kills",
+        "until all were sent",
+        "until all had their effect",
+        "replicas that applied effects",
+        "lost",
+        "doubled",
+        "out of order",
+        "of nobody",
+        "accepted never or more than once",
+        "contradictions not kept once",
+    ];
+
     // What stands alone because nothing hand-written could do it, or because it is a part of the row above it.
     private static readonly string[] WithoutFloor =
     [
@@ -78,6 +123,10 @@ public sealed class BenchTests
         "share of a task, largest / smallest",
         "2 processes: of these Redis",
         .. Pages,
+        "errors",
+        .. Events,
+        .. Memory,
+        .. Soak,
     ];
 
     // Side by side: much of it is waiting for leases to end.
@@ -110,8 +159,17 @@ public sealed class BenchTests
         );
 
     [Theory]
-    [InlineData("allowed: locks, ledger, history, fires, members")]
-    [InlineData("allowed: locks, ledger, history, fires, members", "unlocks")]
+    [InlineData("redis+postgres")]
+    [InlineData("sqlite")]
+    public Task Webhooks_are_measured_beside_their_floors_and_none_is_lost_or_doubled(string store) =>
+        MeasuresAsync(
+            "webhooks",
+            new(StringComparer.Ordinal) { [store] = [.. Ingest, "errors", .. Events, "a backlog: effects", .. Memory, .. Soak] }
+        );
+
+    [Theory]
+    [InlineData("allowed: locks, ledger, history, fires, members, webhooks")]
+    [InlineData("allowed: locks, ledger, history, fires, members, webhooks", "unlocks")]
     [InlineData("allowed: memory, sqlite, redis, redlock", "locks", "--store", "paper")]
     [InlineData("--store needs a value", "locks", "--store")]
     [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
@@ -119,6 +177,8 @@ public sealed class BenchTests
     [InlineData("allowed: --store", "locks", "--processes", "1")]
     [InlineData("allowed: 2 to 100", "members", "--replicas", "1")]
     [InlineData("allowed: --store", "fires", "--replicas", "50")]
+    [InlineData("allowed: ingest, effects, memory, soak", "webhooks", "--part", "rest")]
+    [InlineData("allowed: --store", "fires", "--part", "soak")]
     [InlineData("its folder must exist", "locks", "--json", "/no-such-folder/x.json")]
     public async Task Wrong_use_ends_with_code_2_and_what_is_allowed(string says, params string[] arguments)
     {
@@ -136,7 +196,20 @@ public sealed class BenchTests
 
         Assert.Equal(0, code);
         Assert.All(
-            ["locks", "ledger", "history", "fires", "members", "--store", "--rounds", "--json", "--quick", "redis+sqlite"],
+            [
+                "locks",
+                "ledger",
+                "history",
+                "fires",
+                "members",
+                "webhooks",
+                "--store",
+                "--part",
+                "--rounds",
+                "--json",
+                "--quick",
+                "redis+sqlite",
+            ],
             word => Assert.Contains(word, output, StringComparison.Ordinal)
         );
     }
@@ -152,7 +225,7 @@ public sealed class BenchTests
                 "--json",
                 file,
                 // Without the option it is all of them.
-                .. command == "locks" ? rowsByStore.Keys.SelectMany(store => (string[])["--store", store]) : [],
+                .. command is "locks" or "webhooks" ? rowsByStore.Keys.SelectMany(store => (string[])["--store", store]) : [],
             ]);
 
             Assert.True(code == 0, $"It ended with code {code}.\n{output}\n{errors}");
@@ -190,6 +263,8 @@ public sealed class BenchTests
         IsSpread(figure.GetProperty("ratio"));
         Assert.NotEmpty(Text(figure, "floorName"));
     }
+
+    private static string[] TimesOf(string what) => [$"{what}: p50", $"{what}: p99", $"{what}: longest"];
 
     private static void IsSpread(JsonElement spread)
     {
