@@ -15,6 +15,7 @@ internal static class InboxRules
     private const int LongestLabel = 200;
 
     // Some milliseconds of the State's time for a look at events that are all held back, and what a call may take for all looks.
+    private const int FirstLookBeyond = 16;
     private const int LookBeyond = 400;
     private const int MostLooks = 50;
 
@@ -35,7 +36,7 @@ internal static class InboxRules
         for (var looks = 0; isMore && claims.Count < request.Limit && looks < MostLooks; looks++)
         {
             var limit = request.Limit - claims.Count;
-            (var taken, isMore) = await look(limit, limit + LookBeyond);
+            (var taken, isMore) = await look(limit, limit + (looks == 0 ? FirstLookBeyond : LookBeyond));
             claims.AddRange(taken);
         }
         return claims;

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using Npgsql;
 using Scheduler.Inbox;
@@ -68,7 +69,12 @@ internal sealed partial class PostgresInbox(StateDatabase database, string group
     public async ValueTask<bool> FinishWithinAsync(DbTransaction transaction, InboxEnd end, CancellationToken cancellationToken)
     {
         InboxRules.Check([end]);
-        if (transaction.Connection is not NpgsqlConnection connection || !database.Place.IsOf(connection))
+        // What gives an order's turn on has to see what others committed: in a snapshot of the transaction it would pass over it.
+        if (
+            transaction.Connection is not NpgsqlConnection connection
+            || transaction.IsolationLevel is not (IsolationLevel.ReadCommitted or IsolationLevel.Unspecified)
+            || !database.Place.IsOf(connection)
+        )
         {
             return false;
         }

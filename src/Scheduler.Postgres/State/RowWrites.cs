@@ -10,6 +10,9 @@ internal static class RowWrites
     /// of the inbox may take.</summary>
     public const int Tries = 4;
 
+    // Two that waited for each other gave up at the same time, and must not meet again in step.
+    private static readonly TimeSpan MostPause = TimeSpan.FromMilliseconds(100);
+
     /// <summary>
     /// Writes durably, and again when rows were locked: two replicas' batches that wait for each other's keys are nothing unusual, and
     /// the server's limit for a lock is shorter than the time after which it looks for a deadlock.
@@ -36,6 +39,7 @@ internal static class RowWrites
                     throw StateProblem.OfRows(database.Place, problem);
                 }
                 Telemetry.Log.Retried(database.Log, database.Place.Name, StateProblem.Short(problem.InnerException!));
+                await Task.Delay(MostPause * (attempt * Random.Shared.NextDouble()), TimeProvider.System, cancellationToken);
             }
         }
     }

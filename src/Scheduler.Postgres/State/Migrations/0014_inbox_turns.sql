@@ -77,7 +77,7 @@ BEGIN
       ORDER BY i.due_at, i.number LIMIT p_window) d
     WHERE t.turn = 1 OR k.goes_on
     ORDER BY d.due_at, d.number LIMIT p_window
-  ), judged AS (
+  ), judged AS MATERIALIZED (
     SELECT due.*,
       -- Rather one that nobody works at, because that one is not locked.
       (SELECT f.id FROM (VALUES (1, 'received'), (2, 'failed'), (3, 'processing')) AS s (n, state)
