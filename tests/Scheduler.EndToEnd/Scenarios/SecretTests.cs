@@ -115,6 +115,7 @@ public sealed class SecretTests : Scenario
         group
             .With("Logs__Level", "Verbose")
             .With("Scheduler__Webhooks__Sources__payments__Scheme", "github")
+            .With("Scheduler__Webhooks__Sources__payments__TypeFrom", "/type")
             .With("Scheduler__Webhooks__Sources__payments__Secrets__0", Canary)
             .With("Scheduler__Webhooks__Sources__payments__MaxAttempts", "1");
         var worker = (await group.StartAsync(("a", default)))[0];
