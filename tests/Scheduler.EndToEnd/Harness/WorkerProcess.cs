@@ -47,15 +47,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
         _http = new HttpClient { BaseAddress = operations, Timeout = TimeSpan.FromSeconds(10) };
         // By a thread of its own that does nothing else: when somebody else asks for it, or the pool has time, is later than the end.
         var ended = new TaskCompletionSource<TimeSpan>(TaskCreationOptions.RunContinuationsAsynchronously);
-        new Thread(() =>
-        {
-            process.WaitForExit();
-            ended.SetResult(HostClock.Boot);
-        })
-        {
-            IsBackground = true,
-            Name = $"end of {setup.Name}",
-        }.Start();
+        new Thread(() => ended.SetResult(Signals.WaitForEnd(process))) { IsBackground = true, Name = $"end of {setup.Name}" }.Start();
         _ended = ended.Task;
     }
 

@@ -43,10 +43,12 @@ public sealed class ReconciliationTests : IAsyncDisposable
         await ChangeAsync("DELETE FROM payments WHERE order_id = 'no payment'");
         await ChangeAsync("DELETE FROM webhook_effects WHERE dedupe_key = 'payment.succeeded:no%20effect'");
         await ChangeAsync(
-            "INSERT INTO webhook_effects VALUES ('payments', 'payment.succeeded:gone', 'payment', 1, datetime('now', '-1 hour'))"
+            "INSERT INTO webhook_effects (source, dedupe_key, effect, token, applied_at) "
+                + "VALUES ('payments', 'payment.succeeded:gone', 'payment', 1, datetime('now', '-1 hour'))"
         );
         await ChangeAsync(
-            "INSERT INTO webhook_effects VALUES ('others', 'payment.succeeded:other', 'payment', 1, datetime('now', '-1 hour'))"
+            "INSERT INTO webhook_effects (source, dedupe_key, effect, token, applied_at) "
+                + "VALUES ('others', 'payment.succeeded:other', 'payment', 1, datetime('now', '-1 hour'))"
         );
         var conflict = await AddAsync(app, "payment.succeeded", "same", amount: 7);
         // A refund of a payment that is not there fails, and is tried again for longer than anybody waits here.

@@ -47,7 +47,7 @@ public sealed class ClaimGate
 
         protected override object? Invoke(MethodInfo? targetMethod, object?[]? args)
         {
-            var answer = targetMethod!.Invoke(_inner, args);
+            var answer = targetMethod!.Invoke(_inner, BindingFlags.DoNotWrapExceptions, binder: null, args, culture: null);
             switch (answer)
             {
                 case IInbox inbox:

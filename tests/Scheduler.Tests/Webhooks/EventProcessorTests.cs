@@ -286,7 +286,9 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
         await Eventually.Holds(() => _log.Count(5003) == 1);
         Assert.Equal(0, await MoneyAsync(database));
         await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Done);
-        Assert.Equal((2, 1, 0), (tries, await MoneyAsync(database), _log.Count(5001)));
+        Assert.Equal((2, 1), (tries, await MoneyAsync(database)));
+        var failures = string.Join('\n', _log.Entries.Where(e => e.Id.Id == 5001).Select(e => e.Message));
+        Assert.True(failures.Length == 0, failures);
     }
 
     private async Task<DbDataSource> OpenMoneyAsync(string file)

@@ -23,7 +23,9 @@ public class StateThrough : DispatchProxy
     }
 
     protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) =>
-        targetMethod!.Name == "get_Inbox" ? _inbox : targetMethod.Invoke(_inner, args);
+        targetMethod!.Name == "get_Inbox"
+            ? _inbox
+            : targetMethod.Invoke(_inner, BindingFlags.DoNotWrapExceptions, binder: null, args, culture: null);
 }
 
 /// <summary>Forwards every member of an inbox.</summary>
@@ -37,6 +39,6 @@ public class InboxThrough : DispatchProxy
     protected override object? Invoke(MethodInfo? targetMethod, object?[]? args)
     {
         _before!(targetMethod!.Name, args!);
-        return targetMethod.Invoke(_inner, args);
+        return targetMethod.Invoke(_inner, BindingFlags.DoNotWrapExceptions, binder: null, args, culture: null);
     }
 }

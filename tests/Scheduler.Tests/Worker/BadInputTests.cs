@@ -259,7 +259,7 @@ public sealed class BadInputTests
         var file = new ConfigurationBuilder().AddJsonFile(Path.Combine(root, "appsettings.json")).Build();
         var settings = Settings.Read(file);
         var jobs = settings.Scheduler.Jobs;
-        Assert.Equal(6, settings.Jobs.Count);
+        Assert.Equal(7, settings.Jobs.Count);
         jobs.Clear();
         Assert.Equivalent(new SchedulerOptions(), settings.Scheduler, strict: true);
         Assert.Equivalent(new LogOptions(), settings.Logs, strict: true);
