@@ -49,7 +49,7 @@ internal sealed class PaymentSucceededHandler(PaymentsDatabase database) : IWebh
             payment.Currency,
             paidAt = Instants.Text(payment.PaidAt),
             paidDay = Instants.Day(payment.PaidAt),
-            source = PaymentSources.Webhook(source),
+            source = $"webhook:{source}",
         };
         if (
             await connection.ExecuteAsync(Insert, values, transaction) == 0
