@@ -47,10 +47,11 @@ internal static class FiresCommand
         {
             // Without coordination there is one process, whatever stands beside it.
             var alone = await measure.SteadyAsync(system, processes: 1);
+            var one = FireMeasurements.Processes(1);
             found.AddRange(
                 alone
-                    .Where(r => r.Row.Contains(": added", StringComparison.Ordinal))
-                    .Select(r => r with { Row = FireMeasurements.AddedRow(processes, r.Row[^3..]) })
+                    .Where(r => IsAdded(r) || IsLateness(r))
+                    .Select(r => r with { Row = FireMeasurements.Processes(processes) + r.Row[one.Length..] })
             );
             return;
         }
@@ -76,14 +77,16 @@ internal static class FiresCommand
     {
         var goals = plan.Processes.ToDictionary(p => FireMeasurements.AddedRow(p, "p99"), _ => Goal.AtMost(LargestAddedMs));
         var section = new Section(
-            $"{ours.Name}: from Quartz's call of the middleware to the body",
+            $"{ours.Name}: what is added to Quartz alone, from its call of the middleware to the body",
             FireSystems.Alone.Name,
             ours.Name == "redis+sqlite" ? goals : null
         );
-        section.AddOurs(found[ours].Where(IsAdded));
+        section.AddOurs(found[ours].Where(r => IsAdded(r) || IsLateness(r)));
         section.AddFloor(found[FireSystems.Alone]);
         report.Add(section);
     }
 
     private static bool IsAdded(Reading reading) => reading.Row.Contains(": added", StringComparison.Ordinal);
+
+    private static bool IsLateness(Reading reading) => reading.Row.Contains(": lateness", StringComparison.Ordinal);
 }

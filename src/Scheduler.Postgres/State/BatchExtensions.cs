@@ -19,7 +19,8 @@ internal static class BatchExtensions
         batch
             .Add(
                 "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), "
-                    + "set_config('idle_in_transaction_session_timeout', $1, true), set_config('enable_seqscan', 'off', true)"
+                    + "set_config('idle_in_transaction_session_timeout', $1, true), set_config('enable_seqscan', 'off', true), "
+                    + "set_config('jit', 'off', true)"
             )
             .Text(StatePlace.Milliseconds(limit))
             .Text(StatePlace.Milliseconds(lockLimit));

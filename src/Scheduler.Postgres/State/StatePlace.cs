@@ -147,7 +147,7 @@ internal sealed partial class StatePlace
     public const string KeepAliveSettings =
         "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 5";
 
-    /// <summary>The settings of a session: its limits, and that no plan may read a whole table.</summary>
+    /// <summary>The settings of a session: its limits, that no plan may read a whole table, and that none is compiled.</summary>
     public static IEnumerable<(string Name, string Value)> Settings(TimeSpan limit, TimeSpan lockLimit) =>
         [
             ("statement_timeout", Milliseconds(limit)),
@@ -159,6 +159,9 @@ internal sealed partial class StatePlace
             ("tcp_keepalives_count", "5"),
             // For a small table that plan is the cheapest; but sessions keep their plans, and tables grow.
             ("enable_seqscan", "off"),
+            // A plan that reads a whole table all the same counts as so dear that the server would compile it, each time, for longer
+            // than all else takes.
+            ("jit", "off"),
         ];
 
     /// <summary>A time as the server's settings take it.</summary>

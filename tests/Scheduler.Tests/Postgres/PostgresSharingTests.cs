@@ -131,23 +131,24 @@ public sealed partial class PostgresSharingTests : IAsyncLifetime
     {
         const string Settings =
             "SELECT concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'), "
-            + "current_setting('idle_in_transaction_session_timeout'), current_setting('enable_seqscan'))";
+            + "current_setting('idle_in_transaction_session_timeout'), current_setting('enable_seqscan'), "
+            + "current_setting('jit'))";
         var direct = await _database.OpenAsync();
         await using var proxy = await PgBouncerServer.StartAsync(_database.ConnectionString);
         await using var silent = await PgBouncerServer.StartAsync(_database.ConnectionString, "ignore_startup_parameters = options");
 
-        Assert.Equal("5s 400ms 10s off", await AskAsync<string>(direct, Settings));
+        Assert.Equal("5s 400ms 10s off off", await AskAsync<string>(direct, Settings));
         Assert.False(direct.Database.LimitsInTransaction);
         foreach (var through in (PgBouncerServer[])[proxy, silent])
         {
             var state = await _database.OpenAsync(through.Through(_database.ConnectionString));
             Assert.True(state.Database.LimitsInTransaction);
-            Assert.Equal("5s 400ms 5s off", await AskAsync<string>(state, Settings));
+            Assert.Equal("5s 400ms 5s off off", await AskAsync<string>(state, Settings));
             // Nothing of it stays on the server's session, which the next client gets.
             await using var next = new NpgsqlConnection(through.Through(_database.ConnectionString));
             await next.OpenAsync(Stop);
             await using var command = new NpgsqlCommand(Settings, next);
-            Assert.Equal("0 0 0 on", await command.ExecuteScalarAsync(Stop));
+            Assert.Equal("0 0 0 on on", await command.ExecuteScalarAsync(Stop));
         }
         Assert.Equal(2, _database.Log.Count(2202));
     }
