@@ -26,13 +26,13 @@ internal static class RunCommand
                 await host.Services.GetRequiredService<SampleInput>().EnsureAsync(CancellationToken.None);
             }
             await host.RunAsync();
-            // Set when a job demanded more than the stores turned out to give at first contact; else 0.
+            // Set when the first contact with a store found what only a change of configuration mends; else 0.
             return Environment.ExitCode;
         }
         catch (OperationCanceledException)
         {
-            // Told to stop while it started.
-            return Commands.Ok;
+            // Told to stop while it started, or stopped by itself then: the same code tells which.
+            return Environment.ExitCode;
         }
         catch (Exception e) when (Explain(e) is { } explained)
         {
