@@ -49,11 +49,19 @@ internal sealed class PostgresInboxAdd(
             cancellationToken
         );
         var known = stored.ToHashSet();
-        foreach (var one in open.Where(a => known.Contains(a.Id)))
+        var met = new List<Arrived>();
+        foreach (var one in open)
         {
-            Answer(one, InboxOutcome.Stored, one.Id, one.Arrival.State);
+            if (known.Contains(one.Id))
+            {
+                Answer(one, InboxOutcome.Stored, one.Id, one.Arrival.State);
+            }
+            else
+            {
+                met.Add(one);
+            }
         }
-        return known.Count == open.Length ? [] : [.. open.Where(a => !known.Contains(a.Id))];
+        return [.. met];
     }
 
     /// <summary>Answers duplicates, and collects what contradicts a row.</summary>

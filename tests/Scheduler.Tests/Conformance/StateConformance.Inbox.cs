@@ -103,6 +103,40 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task What_is_known_by_its_event_id_or_body_alone_keeps_nothing_of_its_batch_back()
+    {
+        await AddAsync(Arrival("1", eventId: "msg_1", content: "a"));
+        await AddAsync(Arrival("2", content: "b") with { IsBodyUnique = true });
+        var answers = await _state.Inbox.AddAsync(
+            [
+                Arrival("9"),
+                Arrival("8", eventId: "msg_1", content: "a"),
+                Arrival("7", content: "b") with
+                {
+                    IsBodyUnique = true,
+                },
+                Arrival("6", eventId: "msg_6"),
+                Arrival("5", eventId: "msg_6"),
+                Arrival("4"),
+            ],
+            Cancel
+        );
+        Assert.Equal(
+            [
+                InboxOutcome.Stored,
+                InboxOutcome.Duplicate,
+                InboxOutcome.Duplicate,
+                InboxOutcome.Stored,
+                InboxOutcome.Conflict,
+                InboxOutcome.Stored,
+            ],
+            answers.Select(a => a.Outcome)
+        );
+        var stored = (await ListAsync()).Where(e => e.State == InboxState.Received).OrderBy(e => e.Number);
+        Assert.Equal(["1", "2", "9", "6", "4"], stored.Select(e => e.OrderKey));
+    }
+
+    [Fact]
     public async Task Numbers_are_in_the_order_of_arrival()
     {
         var ids = new List<string>();
