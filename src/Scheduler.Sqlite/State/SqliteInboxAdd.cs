@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Scheduler.Inbox;
@@ -132,7 +133,7 @@ internal static class SqliteInboxAdd
                 ("@error", InboxRules.ErrorOf(arrival.Reason)),
                 ("@conflictsWith", conflictsWith),
                 ("@bodyBytes", arrival.Body.Length),
-                ("@body", arrival.Body.ToArray())
+                ("@body", BytesOf(arrival.Body))
             ) > 0;
         if (isStored && arrival.Labels is { } labels)
         {
@@ -149,6 +150,10 @@ internal static class SqliteInboxAdd
         }
         return isStored;
     }
+
+    // The driver takes arrays only; most bodies are one, and need no copy.
+    private static byte[] BytesOf(ReadOnlyMemory<byte> body) =>
+        MemoryMarshal.TryGetArray(body, out var part) && part.Count == part.Array!.Length ? part.Array : body.ToArray();
 
     private sealed class HitRow
     {

@@ -17,6 +17,10 @@ namespace Scheduler.Worker.Hosting;
 /// <summary>The only composition root: puts a worker together.</summary>
 internal static class WorkerHost
 {
+    // Says nothing at the levels that are logged, but makes an activity and a scope for each request, which costs more than the delivery's
+    // signature. Who listens for traces gets the activities all the same.
+    private const string PerRequest = "Microsoft.AspNetCore.Hosting.Diagnostics";
+
     /// <summary>Builds the host. It owns the logger and the addresses from now on.</summary>
     /// <param name="settings">What the worker was told.</param>
     /// <param name="addresses">Where it listens.</param>
@@ -36,7 +40,7 @@ internal static class WorkerHost
     ) =>
         new HostBuilder()
             .UseContentRoot(AppContext.BaseDirectory)
-            .ConfigureLogging(logging => logging.ClearProviders().AddSerilog(logger, dispose: true))
+            .ConfigureLogging(logging => logging.ClearProviders().AddSerilog(logger, dispose: true).AddFilter(PerRequest, LogLevel.None))
             .ConfigureServices(services => services.AddSingleton<TimeProvider>(BootTimeProvider.Instance).AddSingleton(settings))
             .ConfigureWebHost(web => ConfigureWeb(web, addresses, limits ?? new IngressLimits()))
             .ConfigureServices(services => AddScheduler(services, settings, addresses))

@@ -38,38 +38,43 @@ internal sealed class BodyReader(IngressLimits limits, TimeProvider time)
     /// <exception cref="BadHttpRequestException">The body is malformed, broken off, or slower than the server's rate.</exception>
     public async ValueTask<BodyEnd> ReadAsync(HttpRequest request, int limit, Buffer into)
     {
-        var aborted = request.HttpContext.RequestAborted;
-        using var late = new CancellationTokenSource(limits.BodyTime, time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(aborted, late.Token);
+        var reader = request.BodyReader;
+        // Most bodies are there with their headers; only what is waited for needs a limit of time.
+        Deadline? deadline = null;
         try
         {
             while (into.Length != request.ContentLength)
             {
-                if (into.Length == limit)
+                if (!reader.TryRead(out var read))
                 {
-                    // Whether there is one more byte, without room for it.
-                    return await request.Body.ReadAsync(new byte[1], either.Token) > 0 ? BodyEnd.TooLarge : BodyEnd.Whole;
+                    deadline ??= new Deadline(limits.BodyTime, time, request.HttpContext.RequestAborted);
+                    read = await reader.ReadAsync(deadline.Token);
                 }
-                if (!into.HasRoom(limit))
+                var isTooLarge = read.Buffer.Length > limit - into.Length;
+                var hasRoom = isTooLarge || into.TryAdd(read.Buffer, limit);
+                reader.AdvanceTo(read.Buffer.End);
+                if (isTooLarge)
+                {
+                    return BodyEnd.TooLarge;
+                }
+                if (!hasRoom)
                 {
                     return BodyEnd.NoRoom;
                 }
-                var read = await request.Body.ReadAsync(into.Free, either.Token);
-                if (read == 0)
+                if (read.IsCompleted)
                 {
                     return BodyEnd.Whole;
-                }
-                into.Advance(read);
-                if (into.Length > limit)
-                {
-                    return BodyEnd.TooLarge;
                 }
             }
             return BodyEnd.Whole;
         }
-        catch (OperationCanceledException) when (late.IsCancellationRequested && !aborted.IsCancellationRequested)
+        catch (OperationCanceledException) when (deadline is { IsOver: true })
         {
             return BodyEnd.TooSlow;
+        }
+        finally
+        {
+            deadline?.Dispose();
         }
     }
 
@@ -87,12 +92,29 @@ internal sealed class BodyReader(IngressLimits limits, TimeProvider time)
         /// <summary>What has come.</summary>
         public ReadOnlyMemory<byte> Read => _bytes.AsMemory(0, Length);
 
-        internal Memory<byte> Free => _bytes.AsMemory(Length);
-
-        internal void Advance(int read) => Length += read;
+        /// <summary>Takes bytes, as far as there is room for them.</summary>
+        /// <returns>Whether there was.</returns>
+        internal bool TryAdd(in ReadOnlySequence<byte> bytes, int limit)
+        {
+            foreach (var segment in bytes)
+            {
+                for (var rest = segment.Span; !rest.IsEmpty; )
+                {
+                    if (!HasRoom(limit))
+                    {
+                        return false;
+                    }
+                    var part = rest[..Math.Min(rest.Length, _bytes.Length - Length)];
+                    part.CopyTo(_bytes.AsSpan(Length));
+                    Length += part.Length;
+                    rest = rest[part.Length..];
+                }
+            }
+            return true;
+        }
 
         /// <summary>Sees to it that there is room for one more byte.</summary>
-        internal bool HasRoom(int limit)
+        private bool HasRoom(int limit)
         {
             if (Length < _bytes.Length)
             {
@@ -129,4 +151,29 @@ internal sealed class BodyReader(IngressLimits limits, TimeProvider time)
     }
 
     private long Limit => limits.BytesInReading;
+
+    /// <summary>Until when a body is waited for.</summary>
+    private sealed class Deadline : IDisposable
+    {
+        private readonly CancellationToken _aborted;
+        private readonly CancellationTokenSource _late;
+        private readonly CancellationTokenSource _either;
+
+        public Deadline(TimeSpan after, TimeProvider time, CancellationToken aborted)
+        {
+            _aborted = aborted;
+            _late = new CancellationTokenSource(after, time);
+            _either = CancellationTokenSource.CreateLinkedTokenSource(aborted, _late.Token);
+        }
+
+        public CancellationToken Token => _either.Token;
+
+        public bool IsOver => _late.IsCancellationRequested && !_aborted.IsCancellationRequested;
+
+        public void Dispose()
+        {
+            _either.Dispose();
+            _late.Dispose();
+        }
+    }
 }

@@ -1,6 +1,6 @@
+using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.AspNetCore.Mvc;
 using Scheduler.Inbox;
 using Scheduler.Jobs;
 using Scheduler.Webhooks;
@@ -23,14 +23,22 @@ internal sealed class WebhookEndpoint(
     TimeProvider time
 )
 {
-    public static void Map(IEndpointRouteBuilder app) => app.MapPost("/webhooks/{source}", ReceiveAsync);
+    public static void Map(IEndpointRouteBuilder app)
+    {
+        // Without sources there is none.
+        if (app.ServiceProvider.GetService<WebhookEndpoint>() is { } endpoint)
+        {
+            app.MapPost("/webhooks/{source}", endpoint.ReceiveAsync);
+        }
+    }
 
-    private static async Task<IResult> ReceiveAsync(HttpContext context, string source, [FromServices] WebhookEndpoint endpoint) =>
-        endpoint.Find(source) is { } intake
-            ? await endpoint.ReadAsync(context, intake)
+    private async Task ReceiveAsync(HttpContext context)
+    {
+        var result = sources.Find((string)context.Request.RouteValues["source"]!) is { } intake
+            ? await ReadAsync(context, intake)
             : IngressErrors.Problem(StatusCodes.Status404NotFound, "No such source", "There is no webhook source of this name.");
-
-    private WebhookIntake? Find(string source) => sources.Find(source);
+        await result.ExecuteAsync(context);
+    }
 
     private async ValueTask<IResult> ReadAsync(HttpContext context, WebhookIntake intake)
     {
@@ -81,12 +89,10 @@ internal sealed class WebhookEndpoint(
         }
     }
 
-    private static JsonHttpResult<WebhookView> Answer(WebhookIntake intake, WebhookView view)
+    private static WebhookView Answer(WebhookIntake intake, WebhookView view)
     {
         WebhookMetrics.Add(intake.Source, view.Status);
-        // A copy of what is processed or contradicted is no news; what is stored, or kept for a person, is accepted.
-        var isNews = view.Status is "accepted" or "ignored" or "quarantined";
-        return TypedResults.Json(view, statusCode: isNews ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
+        return view;
     }
 
     private WebhookView ViewOf(WebhookIntake intake, InboxArrival arrival, InboxAnswer answer)
@@ -151,4 +157,20 @@ internal sealed class WebhookEndpoint(
 /// <param name="Status"><c>accepted</c>, <c>duplicate</c>, <c>conflict</c>, <c>quarantined</c> or <c>ignored</c>.</param>
 /// <param name="Id">The event's id.</param>
 /// <param name="Reason">Why it is quarantined.</param>
-internal sealed record WebhookView(string Status, string Id, string? Reason);
+internal sealed record WebhookView(string Status, string Id, string? Reason) : IResult
+{
+    // A copy of what is processed or contradicted is no news; what is stored, or kept for a person, is accepted.
+    private bool IsNews => Status is "accepted" or "ignored" or "quarantined";
+
+    public Task ExecuteAsync(HttpContext httpContext)
+    {
+        // By hand, because it is written at each delivery: nothing but the reason may need an escape.
+        var reason = Reason is null ? "null" : JsonSerializer.Serialize(Reason);
+        var json = Encoding.UTF8.GetBytes($$"""{"status":"{{Status}}","id":"{{Id}}","reason":{{reason}}}""");
+        var response = httpContext.Response;
+        response.StatusCode = IsNews ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
+        response.ContentType = "application/json; charset=utf-8";
+        response.ContentLength = json.Length;
+        return response.Body.WriteAsync(json, 0, json.Length);
+    }
+}
