@@ -115,8 +115,8 @@ public abstract partial class StateConformance
                 {
                     IsBodyUnique = true,
                 },
-                Arrival("6", eventId: "msg_6"),
-                Arrival("5", eventId: "msg_6"),
+                Arrival("5", eventId: "msg_5"),
+                Arrival("6", eventId: "msg_5"),
                 Arrival("4"),
             ],
             Cancel
@@ -133,7 +133,7 @@ public abstract partial class StateConformance
             answers.Select(a => a.Outcome)
         );
         var stored = (await ListAsync()).Where(e => e.State == InboxState.Received).OrderBy(e => e.Number);
-        Assert.Equal(["1", "2", "9", "6", "4"], stored.Select(e => e.OrderKey));
+        Assert.Equal(["1", "2", "9", "5", "4"], stored.Select(e => e.OrderKey));
     }
 
     [Fact]
