@@ -1,5 +1,5 @@
+using System.Globalization;
 using Npgsql;
-using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Postgres.State;
 
@@ -9,7 +9,7 @@ namespace Scheduler.Postgres.Leases;
 internal readonly record struct EndRequest(LockKey Key, LeaseOwner Owner);
 
 /// <summary>
-/// Taking and ending grants: those that meet share a statement, one for what is taken and one for what is ended. Thread-safe.
+/// Taking, ending and extending grants: what is taken at the same time shares a statement, and so does what is ended. Thread-safe.
 /// </summary>
 internal sealed class LeaseCalls
 {
@@ -18,6 +18,7 @@ internal sealed class LeaseCalls
     private readonly string _group;
     private readonly string _channel;
     private readonly TimeSpan _keepPlace;
+    private readonly IdleRows _idle;
     private readonly GroupCommit<AcquireRequest, AcquireResult> _taking;
     private readonly GroupCommit<EndRequest, ReleaseResult> _ending;
 
@@ -29,6 +30,7 @@ internal sealed class LeaseCalls
     public LeaseCalls(StateDatabase database, LeaseStatements statements, string group, string channel, TimeSpan keepPlace)
     {
         (_database, _statements, _group, _channel, _keepPlace) = (database, statements, group, channel, keepPlace);
+        _idle = new IdleRows(database, statements, group);
         _taking = new(TakeAsync, static (left, right) => left.Key.CompareTo(right.Key), database.Place, database.Log);
         _ending = new(EndAsync, static (left, right) => left.Key.CompareTo(right.Key), database.Place, database.Log);
     }
@@ -40,9 +42,14 @@ internal sealed class LeaseCalls
     public ValueTask<ReleaseResult> EndAsync(LockKey key, LeaseOwner owner) =>
         _ending.CallAsync(new EndRequest(key, owner), CancellationToken.None);
 
+    /// <summary>Extends grants.</summary>
+    public ValueTask<RenewalReply> RenewAsync(IReadOnlyList<RenewalItem> items, CancellationToken cancellationToken) =>
+        _database.CallAsync(sent => Renew(sent, items), reader => RenewedAsync(reader, items.Count), cancellationToken);
+
     private async ValueTask<AcquireResult[]> TakeAsync(IReadOnlyList<AcquireRequest> requests, CancellationToken cancellationToken)
     {
-        // A statement takes a key once. Of several who ask together only one can get it; the others are told of that one, or what it is told.
+        // A statement takes a key once. Of several who ask together only one can get it; the others are told of that one, or what it is
+        // told.
         var first = new Dictionary<LockKey, int>(requests.Count);
         var asked = new List<AcquireRequest>(requests.Count);
         foreach (var request in requests)
@@ -57,6 +64,7 @@ internal sealed class LeaseCalls
             }
         }
         var answers = await _database.CallAsync(batch => AskFor(batch, asked), reader => ReadAsync(reader, asked), cancellationToken);
+        _idle.Count(answers.Count(a => a is AcquireResult.Granted));
         if (asked.Count == requests.Count)
         {
             return answers;
@@ -121,8 +129,40 @@ internal sealed class LeaseCalls
         }
         var place = row.GetString(7);
         var blank = place.IndexOf(' ', StringComparison.Ordinal);
-        var kept = long.Parse(place.AsSpan(0, blank), System.Globalization.CultureInfo.InvariantCulture);
+        var kept = long.Parse(place.AsSpan(0, blank), CultureInfo.InvariantCulture);
         return new AcquireResult.Held(place[(blank + 1)..], "", Micros.Left(kept - now));
+    }
+
+    private void Renew(NpgsqlBatch sent, IReadOnlyList<RenewalItem> items) =>
+        sent.Add(_statements.Renew)
+            .Text(_group)
+            .Texts([.. items.Select(i => i.Key.Value)])
+            .Texts([.. items.Select(i => i.Owner.Replica)])
+            .Numbers([.. items.Select(i => i.Owner.Acquisition)])
+            .Numbers([.. items.Select(i => i.Number)])
+            .Numbers([.. items.Select(i => Micros.Of(i.Duration))]);
+
+    private static async Task<RenewalReply> RenewedAsync(NpgsqlDataReader reader, int count)
+    {
+        var outcomes = new RenewalOutcome[count];
+        Array.Fill(outcomes, RenewalOutcome.Lost);
+        DateTimeOffset? now = null;
+        while (await reader.ReadAsync())
+        {
+            if (reader.GetInt64(0) is var at and > 0)
+            {
+                // One that was there and was not extended has changed in between; the next renewal tells how.
+                outcomes[at - 1] =
+                    reader.GetBoolean(1) ? RenewalOutcome.Revoked
+                    : reader.GetBoolean(2) ? RenewalOutcome.Renewed
+                    : RenewalOutcome.Unknown;
+            }
+            else
+            {
+                now = Micros.ToTime(reader.GetInt64(3));
+            }
+        }
+        return new RenewalReply(outcomes, now);
     }
 
     private async ValueTask<ReleaseResult[]> EndAsync(IReadOnlyList<EndRequest> requests, CancellationToken cancellationToken) =>
@@ -140,7 +180,7 @@ internal sealed class LeaseCalls
                 var answers = new ReleaseResult[requests.Count];
                 while (await reader.ReadAsync())
                 {
-                    answers[reader.GetInt64(0) - 1] = new ReleaseResult(Released: true, Contended: reader.GetBoolean(1));
+                    answers[reader.GetInt64(0) - 1] = new ReleaseResult(reader.GetBoolean(1), Contended: reader.GetBoolean(2));
                 }
                 return answers;
             },

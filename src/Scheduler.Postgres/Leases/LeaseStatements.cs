@@ -1,17 +1,22 @@
 namespace Scheduler.Postgres.Leases;
 
 /// <summary>
-/// The statements on leases. Each takes any number of keys, locks their rows in the order of the keys, so that no two of them wait for each
-/// other, and counts time by the server's clock as it was when the statement began. Immutable.
+/// The statements on leases. Each takes any number of keys and counts time by the server's clock as it was when it began. Immutable.
 /// </summary>
+/// <remarks>
+/// Each looks first, without locks, and then writes what seems to need it as an insert that meets the row and changes it: that goes through
+/// the rows in the order of their keys, so that no two statements wait for each other, judges each again as it is by then, and finds it by
+/// its key whatever the planner thinks of a table that was small when it planned; so do the looks, as they are made for one key after another
+/// (<c>LATERAL … OFFSET 0</c>).
+/// </remarks>
 internal sealed class LeaseStatements(string schema)
 {
     /// <summary>
-    /// Takes keys. $1 group, then lists: $2 keys (each once), $3 replicas, $4 acquisitions, $5 purposes, $6 microseconds, $7 whether to keep
-    /// a place in the line; $8 for how many microseconds. A key that an earlier, unanswered sending of the same acquisition has taken is its
-    /// own. Only who takes, or changes the line, writes. Answers for each its place in the lists, the server's time, and who has the key:
-    /// replica, acquisition, purpose, number and end; and for a key that is free but kept for the first in line, the end of that place, a
-    /// blank, and that one's id.
+    /// Takes keys. $1 group, then lists: $2 keys (each once), $3 replicas, $4 acquisitions, $5 purposes, $6 microseconds, $7 whether to
+    /// keep a place in the line; $8 for how many microseconds. A key that an earlier, unanswered sending of the same acquisition has taken
+    /// is its own. Only who takes, or changes the line, writes. Answers for each its place in the lists, the server's time, and who has the
+    /// key: replica, acquisition, purpose, number and end; and for a key that is free but kept for the first in line, the end of that
+    /// place, a blank, and that one's id.
     /// </summary>
     public string Acquire { get; } =
         $"""
@@ -23,8 +28,9 @@ internal sealed class LeaseStatements(string schema)
             seen AS MATERIALIZED (
               SELECT a.*, l.replica AS by_replica, l.acquisition AS by_acquisition, l.purpose AS for_purpose, l.number, l.until,
                 l.replica <> '' AND l.until > a.now
-                  AND ((l.replica = a.replica AND (l.acquisition = a.acquisition OR NOT a.waits)) OR (l.contended AND NOT a.waits)) AS settled
-              FROM asked a LEFT JOIN {schema}.leases l ON l.group_name = $1 AND l.key = a.key
+                  AND (l.replica = a.replica AND l.acquisition = a.acquisition OR (l.replica = a.replica OR l.contended) AND NOT a.waits)
+                  AS settled
+              FROM asked a LEFT JOIN {ByKey(schema)} ON true
             ),
             written AS (
               INSERT INTO {schema}.leases AS l (group_name, key, replica, acquisition, purpose, number, until)
@@ -61,46 +67,60 @@ internal sealed class LeaseStatements(string schema)
             """;
 
     /// <summary>
-    /// Ends grants. $1 group, then lists: $2 keys, $3 replicas, $4 acquisitions; $5 the channel on which the freed keys are told. Its commit
-    /// does not wait for the disk: a crash may bring a grant back until its time is over, and whoever takes the key makes the end durable
-    /// with it. Answers for each that was there its place in the lists and whether another replica was refused meanwhile.
+    /// Ends grants. $1 group, then lists: $2 keys, $3 replicas, $4 acquisitions; $5 the channel on which the freed keys are told. Its
+    /// commit does not wait for the disk: a crash may bring a grant back until its time is over, and whoever takes the key makes the end
+    /// durable with it. Answers for each that was there its place in the lists, whether it is ended now, and whether another replica was
+    /// refused meanwhile.
     /// </summary>
     public string Release { get; } =
         $"""
             WITH clock AS MATERIALIZED (SELECT {schema}.now() AS now, set_config('synchronous_commit', 'off', true)),
             held AS MATERIALIZED (
-              SELECT a.n, l.key, l.contended, c.now
-              FROM clock c, unnest($2, $3, $4) WITH ORDINALITY AS a(key, replica, acquisition, n)
-                JOIN {schema}.leases l ON l.group_name = $1 AND l.key = a.key
-              WHERE l.replica = a.replica AND l.acquisition = a.acquisition AND l.until > c.now
-              ORDER BY l.key FOR UPDATE OF l
+              SELECT a.n, l.*, c.now FROM clock c, unnest($2, $3, $4) WITH ORDINALITY AS a(of, by, under, n) CROSS JOIN {ByKey(
+                schema,
+                "a.of"
+            )}
+              WHERE l.replica = a.by AND l.acquisition = a.under AND l.until > c.now
             ),
             freed AS (
-              UPDATE {schema}.leases AS l SET replica = '', purpose = '', until = h.now, revoked = false, contended = false
-              FROM held h WHERE l.group_name = $1 AND l.key = h.key RETURNING h.n, h.key, h.contended
+              INSERT INTO {schema}.leases AS l (group_name, key, replica, acquisition, purpose, number, until)
+              SELECT $1, h.key, h.replica, h.acquisition, '', h.number, h.now FROM held h ORDER BY h.key COLLATE "C"
+              ON CONFLICT (group_name, key) DO UPDATE SET replica = '', purpose = '', until = excluded.until, revoked = false
+              WHERE l.replica = excluded.replica AND l.acquisition = excluded.acquisition
+              RETURNING key, contended
             ),
-            told AS (SELECT pg_notify($5, string_agg(f.key, E'\n')) AS sent FROM freed f GROUP BY f.n / {KeysPerSignal})
-            SELECT f.n, f.contended, (SELECT count(t.sent) FROM told t) FROM freed f
+            told AS (
+              SELECT pg_notify($5, string_agg(f.key, E'\n')) AS sent
+              FROM (SELECT key, row_number() OVER () AS n FROM freed) f GROUP BY f.n / {KeysPerSignal}
+            )
+            SELECT h.n, h.key IN (SELECT f.key FROM freed f), h.key IN (SELECT f.key FROM freed f WHERE f.contended),
+              (SELECT count(t.sent) FROM told t)
+            FROM held h
             """;
 
     /// <summary>
     /// Extends grants, never makes one. $1 group, then lists: $2 keys, $3 replicas, $4 acquisitions, $5 numbers, $6 microseconds. Answers
-    /// for each that is there its place in the lists and whether it is revoked (and not extended); and the server's time, as place 0.
+    /// for each that is there its place in the lists, whether it was revoked (and so not extended), and whether it was extended; and the
+    /// server's time, as place 0.
     /// </summary>
     public string Renew { get; } =
         $"""
             WITH clock AS MATERIALIZED (SELECT {schema}.durable() AS now),
             held AS MATERIALIZED (
-              SELECT a.n, l.key, l.revoked, c.now + a.lasts AS until
-              FROM clock c, unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS a(key, replica, acquisition, number, lasts, n)
-                JOIN {schema}.leases l ON l.group_name = $1 AND l.key = a.key
-              WHERE l.replica = a.replica AND l.acquisition = a.acquisition AND l.number = a.number AND l.until > c.now
-              ORDER BY l.key FOR UPDATE OF l
+              SELECT a.n, l.*, c.now + a.lasts AS extended
+              FROM clock c, unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS a(of, by, under, num, lasts, n) CROSS JOIN {ByKey(schema, "a.of")}
+              WHERE l.replica = a.by AND l.acquisition = a.under AND l.number = a.num AND l.until > c.now
             ),
             extended AS (
-              UPDATE {schema}.leases AS l SET until = h.until FROM held h WHERE l.group_name = $1 AND l.key = h.key AND NOT h.revoked
+              INSERT INTO {schema}.leases AS l (group_name, key, replica, acquisition, purpose, number, until)
+              SELECT $1, h.key, h.replica, h.acquisition, h.purpose, h.number, h.extended FROM held h
+              WHERE NOT h.revoked ORDER BY h.key COLLATE "C"
+              ON CONFLICT (group_name, key) DO UPDATE SET until = excluded.until
+              WHERE l.replica = excluded.replica AND l.acquisition = excluded.acquisition AND NOT l.revoked
+              RETURNING key
             )
-            SELECT h.n, h.revoked, 0::bigint FROM held h UNION ALL SELECT 0, false, c.now FROM clock c
+            SELECT h.n, h.revoked, h.key IN (SELECT e.key FROM extended e), 0::bigint FROM held h
+            UNION ALL SELECT 0, false, false, c.now FROM clock c
             """;
 
     /// <summary>Revokes a grant. $1 group, $2 key, $3 number. Answers, if anything holds the key, whether it is that grant, and the
@@ -113,7 +133,8 @@ internal sealed class LeaseStatements(string schema)
               WHERE l.group_name = $1 AND l.key = $2 AND l.replica <> '' AND l.until > c.now FOR UPDATE OF l
             ),
             revoked AS (
-              UPDATE {schema}.leases AS l SET revoked = true FROM held h WHERE l.group_name = $1 AND l.key = $2 AND h.named AND NOT l.revoked
+              UPDATE {schema}.leases AS l SET revoked = true
+              FROM held h WHERE l.group_name = $1 AND l.key = $2 AND h.named AND NOT l.revoked
             )
             SELECT h.named, h.remaining FROM held h
             """;
@@ -121,8 +142,8 @@ internal sealed class LeaseStatements(string schema)
     /// <summary>Shows the grant of a key. $1 group, $2 key.</summary>
     public string Read { get; } = Show(schema, "l.key = $2");
 
-    /// <summary>Shows grants in the order of their keys. $1 group, $2 the start of their keys, $3 the key after which they are, $4 how many.
-    /// No key that begins like that is behind 128 times the largest character.</summary>
+    /// <summary>Shows grants in the order of their keys. $1 group, $2 the start of their keys, $3 the key after which they are, $4 how
+    /// many. No key that begins like that is behind 128 times the largest character.</summary>
     public string List { get; } =
         Show(schema, "l.key >= $2 AND l.key <= $2 || repeat(U&'\\+10FFFF', 128) AND l.key > $3 AND starts_with(l.key, $2)")
         + " ORDER BY l.key LIMIT $4";
@@ -183,6 +204,9 @@ internal sealed class LeaseStatements(string schema)
 
     /// <summary>How many keys of 512 bytes one signal can carry; PostgreSQL takes less than 8,000 bytes.</summary>
     private const string KeysPerSignal = "15";
+
+    private static string ByKey(string schema, string key = "a.key") =>
+        $"LATERAL (SELECT l.* FROM {schema}.leases l WHERE l.group_name = $1 AND l.key = {key} OFFSET 0) l";
 
     private static string Show(string schema, string which) =>
         $"""

@@ -85,7 +85,7 @@ public sealed class PostgresLeaseStore : ILeaseStore
         {
             var place = new StatePlace(listenConnectionString!, schema, PlaceUse.Locks);
             _listener = new PostgresListener(place, times, _database.NotifyAsync, context.Time, _database.Log);
-            _signals = new ReleaseSignals(_listener, channel, place.Endpoint, context.Time, times.Echo);
+            _signals = new ReleaseSignals(_listener, channel, place.Endpoint, times.Echo);
         }
     }
 
@@ -170,7 +170,14 @@ public sealed class PostgresLeaseStore : ILeaseStore
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentOutOfRangeException.ThrowIfZero(batch.Count, nameof(batch));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(batch.Count, Traits.MaxRenewalBatch, nameof(batch));
-        return await CallAsync(sent => Renew(sent, batch), reader => RenewedAsync(reader, batch.Count), cancellationToken);
+        try
+        {
+            return await _calls.RenewAsync(batch, cancellationToken);
+        }
+        catch (StateUnavailableException problem)
+        {
+            throw Unavailable(problem);
+        }
     }
 
     /// <inheritdoc/>
@@ -269,35 +276,7 @@ public sealed class PostgresLeaseStore : ILeaseStore
         }
     }
 
-    private void Renew(NpgsqlBatch sent, IReadOnlyList<RenewalItem> items) =>
-        sent.Add(_statements.Renew)
-            .Text(_group)
-            .Texts([.. items.Select(i => i.Key.Value)])
-            .Texts([.. items.Select(i => i.Owner.Replica)])
-            .Numbers([.. items.Select(i => i.Owner.Acquisition)])
-            .Numbers([.. items.Select(i => i.Number)])
-            .Numbers([.. items.Select(i => Micros.Of(i.Duration))]);
-
-    private static async Task<RenewalReply> RenewedAsync(NpgsqlDataReader reader, int count)
-    {
-        var outcomes = new RenewalOutcome[count];
-        Array.Fill(outcomes, RenewalOutcome.Lost);
-        DateTimeOffset? now = null;
-        while (await reader.ReadAsync())
-        {
-            if (reader.GetInt64(0) is var at and > 0)
-            {
-                outcomes[at - 1] = reader.GetBoolean(1) ? RenewalOutcome.Revoked : RenewalOutcome.Renewed;
-            }
-            else
-            {
-                now = Micros.ToTime(reader.GetInt64(2));
-            }
-        }
-        return new RenewalReply(outcomes, now);
-    }
-
-    private IReadOnlyList<string> Warnings()
+    private List<string> Warnings()
     {
         List<string> warnings = [];
         if (_database.Weakness is { } weakness)

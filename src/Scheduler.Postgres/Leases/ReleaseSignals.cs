@@ -9,13 +9,12 @@ internal sealed class ReleaseSignals
 {
     private readonly PostgresListener _listener;
     private readonly string _endpoint;
-    private readonly TimeProvider _time;
     private readonly TimeSpan _limit;
     private ImmutableArray<Subscription> _subscriptions = [];
 
-    public ReleaseSignals(PostgresListener listener, string channel, string endpoint, TimeProvider time, TimeSpan limit)
+    public ReleaseSignals(PostgresListener listener, string channel, string endpoint, TimeSpan limit)
     {
-        (_listener, _endpoint, _time, _limit) = (listener, endpoint, time, limit);
+        (_listener, _endpoint, _limit) = (listener, endpoint, limit);
         listener.Listen(channel, Hear);
     }
 
@@ -27,7 +26,8 @@ internal sealed class ReleaseSignals
         if (!await _listener.WaitUntilHeardAsync(_limit, cancellationToken))
         {
             throw new StoreUnavailableException(
-                $"Releases are not heard at PostgreSQL at {_endpoint} (Scheduler:Locks:ListenConnectionString); the log says why (event 2206)."
+                $"Releases are not heard at PostgreSQL at {_endpoint} (Scheduler:Locks:ListenConnectionString); the log says why "
+                    + "(event 2206)."
             );
         }
         var subscription = new Subscription(this, mayBeFree);

@@ -29,4 +29,7 @@ internal static partial class Log
 
     [LoggerMessage(2206, LogLevel.Warning, "Signals of other replicas are not heard at {Endpoint}; {Instead} until they are: {Reason}")]
     public static partial void Deaf(ILogger logger, string endpoint, string instead, string reason);
+
+    [LoggerMessage(2207, LogLevel.Debug, "Rows of idle keys stay for now in {Place}: {Reason}")]
+    public static partial void IdleRowsStay(ILogger logger, string place, string reason);
 }

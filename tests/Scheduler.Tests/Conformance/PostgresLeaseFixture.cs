@@ -36,4 +36,35 @@ public sealed class PostgresLeaseFixture : ILeaseStoreFixture
     public ValueTask DisposeAsync() => Server.DisposeAsync();
 }
 
+/// <summary>The same behind a proxy that pools transactions; only what listens goes past it.</summary>
+[LeaseStoreFixture(typeof(PostgresLeaseStore))]
+public sealed class PooledPostgresLeaseFixture : ILeaseStoreFixture
+{
+    private PgBouncerServer? _proxy;
+    private string _direct = "";
+
+    public ILeaseStore CreateStore(string group, ReplicaIdentity replica, TimeProvider clientTime) =>
+        new PostgresLeaseStore(
+            new BackendContext(group, replica, new LeaseOptions(), clientTime, NullLoggerFactory.Instance),
+            _proxy!.Through(_direct),
+            listenConnectionString: _direct
+        );
+
+    public async ValueTask InitializeAsync()
+    {
+        var server = await PostgresServer.SharedAsync();
+        _direct = await server.CreateDatabaseAsync();
+        _proxy = await PgBouncerServer.StartAsync(_direct);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _proxy!.DisposeAsync();
+        await (await PostgresServer.SharedAsync()).ForgetDatabaseAsync(_direct);
+    }
+}
+
+public sealed class PooledPostgresLeaseConformance(PooledPostgresLeaseFixture fixture)
+    : LeaseStoreConformance<PooledPostgresLeaseFixture>(fixture);
+
 public sealed class PostgresLeaseConformance(PostgresLeaseFixture fixture) : LeaseStoreConformance<PostgresLeaseFixture>(fixture);
