@@ -76,10 +76,8 @@ internal sealed class LeaseStatements(string schema)
         $"""
             WITH clock AS MATERIALIZED (SELECT {schema}.now() AS now, set_config('synchronous_commit', 'off', true)),
             held AS MATERIALIZED (
-              SELECT a.n, l.*, c.now FROM clock c, unnest($2, $3, $4) WITH ORDINALITY AS a(of, by, under, n) CROSS JOIN {ByKey(
-                schema,
-                "a.of"
-            )}
+              SELECT a.n, l.*, c.now FROM clock c, unnest($2, $3, $4) WITH ORDINALITY AS a(of, by, under, n)
+              CROSS JOIN {ByKey(schema, "a.of")}
               WHERE l.replica = a.by AND l.acquisition = a.under AND l.until > c.now
             ),
             freed AS (
@@ -108,7 +106,8 @@ internal sealed class LeaseStatements(string schema)
             WITH clock AS MATERIALIZED (SELECT {schema}.durable() AS now),
             held AS MATERIALIZED (
               SELECT a.n, l.*, c.now + a.lasts AS extended
-              FROM clock c, unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS a(of, by, under, num, lasts, n) CROSS JOIN {ByKey(schema, "a.of")}
+              FROM clock c, unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS a(of, by, under, num, lasts, n)
+              CROSS JOIN {ByKey(schema, "a.of")}
               WHERE l.replica = a.by AND l.acquisition = a.under AND l.number = a.num AND l.until > c.now
             ),
             extended AS (
