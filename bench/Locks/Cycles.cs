@@ -1,4 +1,5 @@
 using System.Globalization;
+using Scheduler.Bench.Floors;
 using Scheduler.Bench.Harness;
 using Scheduler.Locking;
 
@@ -8,16 +9,25 @@ namespace Scheduler.Bench.Locks;
 internal static class Cycles
 {
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(10);
-    private static readonly int[] AtOnce = [1, 64, 256];
 
-    public static async Task MeasureAsync(Plan plan, LockStore store, string address, Section section)
+    /// <summary>How many workers, one measurement after another.</summary>
+    public static readonly int[] AtOnce = [1, 64, 256];
+
+    public static async Task MeasureAsync(
+        Plan plan,
+        LockStore store,
+        string address,
+        Func<string, IRawLock> openFloor,
+        int[] atOnce,
+        Section section
+    )
     {
         await using var provider = await Replica.OpenAsync(store, address, "cycles");
-        await using var raw = store.OpenFloor(address);
-        var keys = Enumerable.Range(0, AtOnce[^1]).Select(i => LockKey.From($"key-{i}")).ToArray();
-        var names = Enumerable.Range(0, AtOnce[^1]).Select(i => string.Create(CultureInfo.InvariantCulture, $"raw-{i}")).ToArray();
-        await ClosedLoop.CompileAsync(plan.Compile, AtOnce[^1], OursAsync, FloorAsync);
-        foreach (var workers in AtOnce)
+        await using var raw = openFloor(address);
+        var keys = Enumerable.Range(0, atOnce[^1]).Select(i => LockKey.From($"key-{i}")).ToArray();
+        var names = Enumerable.Range(0, atOnce[^1]).Select(i => string.Create(CultureInfo.InvariantCulture, $"raw-{i}")).ToArray();
+        await ClosedLoop.CompileAsync(plan.Compile, atOnce[^1], OursAsync, FloorAsync);
+        foreach (var workers in atOnce)
         {
             await section.CompareAsync(
                 plan.Rounds,

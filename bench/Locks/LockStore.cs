@@ -3,6 +3,7 @@ using Scheduler.Bench.Harness;
 using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Locking.InMemory;
+using Scheduler.Postgres.Leases;
 using Scheduler.Redis;
 using Scheduler.Redis.Redlock;
 using Scheduler.Sqlite.Leases;
@@ -45,9 +46,18 @@ internal sealed record LockStore
     /// <summary>The hand-written lock that ends with its process.</summary>
     public string? TakeOverFloor { get; init; }
 
+    /// <summary>A second hand-written lock, beside which 64 workers are measured once more.</summary>
+    public OtherFloor? Other { get; init; }
+
     /// <summary>What rows are meant to reach.</summary>
     public IReadOnlyDictionary<string, Goal> Goals { get; init; } = new Dictionary<string, Goal>(StringComparer.Ordinal);
 }
+
+/// <summary>A further hand-written lock.</summary>
+/// <param name="Name">What it is.</param>
+/// <param name="Open">Opens it at an address.</param>
+/// <param name="Goals">What rows are meant to reach beside it.</param>
+internal sealed record OtherFloor(string Name, Func<string, IRawLock> Open, IReadOnlyDictionary<string, Goal> Goals);
 
 /// <summary>All lock stores that can be measured: a further one is one entry.</summary>
 internal static class LockStores
@@ -110,6 +120,30 @@ internal static class LockStores
             Floor = RedisFloor + ", on one node",
             Goals = Goals([.. Held, ("one after another: cycles", Goal.RatioAtLeast(0.35))]),
         },
+        new()
+        {
+            Name = "postgres",
+            StartAsync = PostgresAsync,
+            Open = (address, context) => new PostgresLeaseStore(context, address, listenConnectionString: address),
+            OpenFloor = address => new RawPostgres(address, pooled: false),
+            Floor = "a row inserted and deleted, prepared, over one connection, those that meet in one commit",
+            Other = new OtherFloor(
+                "the same, each on a connection from the pool",
+                address => new RawPostgres(address, pooled: true),
+                Goals([("64 at once: cycles", Goal.RatioAtLeast(2.5))])
+            ),
+            OpenHandOff = (address, me) => new PostgresHandOff(address, me),
+            HandOffFloor = "deleted and told by NOTIFY, heard by the other of two processes, inserted durably",
+            TakeOverFloor = "a row renewed each third of its time, tried each 10 ms",
+            Goals = Goals([
+                ("CPU of the process", Goal.AtMost(0.1)),
+                ("retained for a lease", Goal.AtMost(400)),
+                ("one after another: cycles", Goal.RatioAtLeast(0.9)),
+                ("64 at once: cycles", Goal.RatioAtLeast(0.8)),
+                ("gap p50", Goal.RatioAtMost(1)),
+                ("after kill -9: worst", Goal.AtMost(TakeOver.Lease.TotalSeconds + 0.5)),
+            ]),
+        },
     ];
 
     public static LockStore Named(string name) => All.First(s => s.Name == name);
@@ -136,6 +170,14 @@ internal static class LockStores
                 }
             }
         );
+    }
+
+    private static async Task<LockPlace> PostgresAsync(Report? report)
+    {
+        var server = await PostgresServer.StartAsync("max_connections=300");
+        report?.Version("PostgreSQL server", await server.AskAsync<string>("SHOW server_version"));
+        report?.Version("PostgreSQL fsync", await server.AskAsync<string>("SHOW fsync"));
+        return new LockPlace(await server.CreateDatabaseAsync(), server.DisposeAsync);
     }
 
     private static LockPlace Folder()

@@ -12,8 +12,15 @@ internal static class LocksCommand
             await using var place = await store.StartAsync(report);
 
             var cycles = new Section($"{store.Name}: acquire and release, no contention", store.Floor, store.Goals);
-            await Cycles.MeasureAsync(plan, store, place.Address, cycles);
+            await Cycles.MeasureAsync(plan, store, place.Address, store.OpenFloor, Cycles.AtOnce, cycles);
             report.Add(cycles);
+
+            if (store.Other is { } other)
+            {
+                var beside = new Section($"{store.Name}: the same, beside {other.Name}", other.Name, other.Goals);
+                await Cycles.MeasureAsync(plan, store, place.Address, other.Open, [64], beside);
+                report.Add(beside);
+            }
 
             var held = new Section($"{store.Name}: 10,000 leases held", $"{store.Floor}, renewed 250 at once", store.Goals);
             await HeldLeases.MeasureAsync(plan, report, store, place.Address, held);

@@ -52,12 +52,18 @@ internal sealed class LeaseRuntime
 
     public ReleaseFeed Feed { get; }
 
-    /// <summary>Asks the store for a key once.</summary>
+    /// <summary>Asks the store for a key once; with <paramref name="waits"/> for somebody who asks again if it is held.</summary>
     /// <exception cref="OperationCanceledException">The caller ended it; what may have been granted is dropped.</exception>
-    public async ValueTask<LockAttempt> AskAsync(LockKey key, string purpose, TimeSpan duration, CancellationToken cancellationToken)
+    public async ValueTask<LockAttempt> AskAsync(
+        LockKey key,
+        string purpose,
+        TimeSpan duration,
+        bool waits,
+        CancellationToken cancellationToken
+    )
     {
         var owner = new LeaseOwner(ReplicaId, Interlocked.Increment(ref _acquisitions));
-        var request = new AcquireRequest(key, owner, purpose, duration);
+        var request = new AcquireRequest(key, owner, purpose, duration) { Waits = waits };
         var jumps = Watchdog.Clock.Jumps;
         var answer = await Gate.AcquireAsync(request, cancellationToken);
         switch (answer.Result)

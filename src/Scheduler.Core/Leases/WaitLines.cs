@@ -188,7 +188,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
     {
         try
         {
-            return await runtime.AskAsync(line.Key, head.Purpose, head.Duration, head.CancellationToken);
+            return await runtime.AskAsync(line.Key, head.Purpose, head.Duration, waits: true, head.CancellationToken);
         }
         catch (OperationCanceledException)
         {

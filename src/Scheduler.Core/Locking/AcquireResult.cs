@@ -6,7 +6,12 @@ namespace Scheduler.Locking;
 /// <param name="Purpose">Which occurrence or request the grant serves; at most 1,024 characters; shown to those who find the key
 /// held.</param>
 /// <param name="Duration">How long the grant lasts without a renewal; at least 50 ms.</param>
-public readonly record struct AcquireRequest(LockKey Key, LeaseOwner Owner, string Purpose, TimeSpan Duration);
+public readonly record struct AcquireRequest(LockKey Key, LeaseOwner Owner, string Purpose, TimeSpan Duration)
+{
+    /// <summary>Whether the replica waits and asks again when the key is held: a store that grants in the order of asking keeps its place.
+    /// Default: no.</summary>
+    public bool Waits { get; init; }
+}
 
 /// <summary>What a store answered to <see cref="ILeaseStore.AcquireAsync"/>: one of the three nested cases.</summary>
 public abstract record AcquireResult

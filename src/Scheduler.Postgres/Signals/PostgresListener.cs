@@ -21,6 +21,7 @@ internal sealed class PostgresListener : IAsyncDisposable
     private readonly Dictionary<string, Action<string>> _channels = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _gate = new();
+    private TaskCompletionSource _heard = NewSignal();
     private volatile bool _isHeard;
     private string? _deafBecause;
     private int _lastEcho;
@@ -42,6 +43,24 @@ internal sealed class PostgresListener : IAsyncDisposable
 
     /// <summary>Whether the last test has come back.</summary>
     public bool IsHeard => _isHeard;
+
+    /// <summary>Waits until a test has come back.</summary>
+    /// <returns>Whether one has within the time.</returns>
+    public async Task<bool> WaitUntilHeardAsync(TimeSpan atMost, CancellationToken cancellationToken)
+    {
+        Task heard;
+        lock (_gate)
+        {
+            if (_isHeard)
+            {
+                return true;
+            }
+            heard = _heard.Task;
+        }
+        await heard.WaitAsync(atMost, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        cancellationToken.ThrowIfCancellationRequested();
+        return _isHeard;
+    }
 
     /// <summary>Raised when signals may have been lost: after each connect, and when nothing is heard any more. Handlers return at once and
     /// never throw.</summary>
@@ -160,13 +179,19 @@ internal sealed class PostgresListener : IAsyncDisposable
             {
                 return string.Create(
                     CultureInfo.InvariantCulture,
-                    $"its own signal did not come back within {_times.Echo.TotalSeconds:0.#} s. Scheduler:State:ListenConnectionString "
+                    $"its own signal did not come back within {_times.Echo.TotalSeconds:0.#} s. {_place.Use.Section}:ListenConnectionString "
                         + $"has to lead to the same database and past every proxy that pools transactions"
                 );
             }
             if (!_isHeard)
             {
-                _isHeard = true;
+                TaskCompletionSource heard;
+                lock (_gate)
+                {
+                    _isHeard = true;
+                    (heard, _heard) = (_heard, NewSignal());
+                }
+                heard.TrySetResult();
                 _deafBecause = null;
                 Log.Heard(_log, _place.Endpoint);
             }
@@ -199,13 +224,15 @@ internal sealed class PostgresListener : IAsyncDisposable
         }
     }
 
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     private void Deaf(string reason)
     {
         _isHeard = false;
         if (_deafBecause != reason)
         {
             _deafBecause = reason;
-            Log.Deaf(_log, _place.Endpoint, reason);
+            Log.Deaf(_log, _place.Endpoint, _place.Use.WithoutSignals, reason);
         }
         MayHaveMissed?.Invoke();
     }

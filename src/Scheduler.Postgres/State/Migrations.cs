@@ -16,12 +16,6 @@ internal static class Migrations
     /// <summary>The table that says whose the schema is and which version it has.</summary>
     public const string VersionTable = "scheduler_schema";
 
-    private const string Product = "scheduler-state";
-    private const string Prefix = "Scheduler.Postgres.State.Migrations.";
-
-    // Of the lock alone: other applications may use numbers of their own in the same database.
-    private const string LockName = "scheduler-state-migration:";
-
     private const string Look = """
         SELECT
           (SELECT n.oid FROM pg_namespace n WHERE n.nspname = $1) IS NOT NULL,
@@ -31,10 +25,12 @@ internal static class Migrations
            WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped)
         """;
 
-    /// <summary>The migrations of this build, in order.</summary>
-    public static IReadOnlyList<Migration> All { get; } = Migration.Load(Assembly.GetExecutingAssembly(), Prefix);
+    private static readonly IReadOnlyList<Migration> OfLocks = Load(PlaceUse.Locks);
 
-    /// <summary>The schema version that this build writes.</summary>
+    /// <summary>The migrations of this build for the State, in order.</summary>
+    public static IReadOnlyList<Migration> All { get; } = Load(PlaceUse.State);
+
+    /// <summary>The schema version of the State that this build writes.</summary>
     public static int BuildVersion => All[^1].Version;
 
     /// <summary>
@@ -44,7 +40,7 @@ internal static class Migrations
     /// <param name="connection">Without an open transaction.</param>
     /// <param name="place">The schema, and the names for messages.</param>
     /// <param name="log">Where it is told.</param>
-    /// <param name="migrations">In the order of their versions; those of this build unless tests name others.</param>
+    /// <param name="migrations">In the order of their versions; those of this build for that use unless tests name others.</param>
     /// <exception cref="StateUnavailableException">The schema is too new for this build, or of something else.</exception>
     /// <exception cref="NpgsqlException">PostgreSQL refused.</exception>
     public static async Task ApplyAsync(
@@ -54,7 +50,7 @@ internal static class Migrations
         IReadOnlyList<Migration>? migrations = null
     )
     {
-        migrations ??= All;
+        migrations ??= place.Use == PlaceUse.State ? All : OfLocks;
         int before;
         // Leaving without a commit rolls back.
         await using (var transaction = await connection.BeginTransactionAsync(System.Data.IsolationLevel.ReadCommitted))
@@ -64,7 +60,7 @@ internal static class Migrations
             before = await VersionAsync(connection, place, migrations[^1].Version);
             if (before < migrations[^1].Version)
             {
-                await ExecuteAsync(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", LockName + place.Schema);
+                await ExecuteAsync(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", LockName(place));
                 before = await VersionAsync(connection, place, migrations[^1].Version);
             }
             if (before == 0)
@@ -88,7 +84,7 @@ internal static class Migrations
         }
         if (before < migrations[^1].Version)
         {
-            Log.Migrated(log, place.Name, before, migrations[^1].Version);
+            Log.Migrated(log, place.Use.What, place.Name, before, migrations[^1].Version);
         }
     }
 
@@ -115,7 +111,7 @@ internal static class Migrations
         }
         await using var ask = Command(connection, $"SELECT product, version, min_reader FROM {place.Quoted}.{VersionTable}");
         await using var row = await ask.ExecuteReaderAsync();
-        if (!await row.ReadAsync() || row.GetString(0) != Product)
+        if (!await row.ReadAsync() || row.GetString(0) != place.Use.Product)
         {
             throw Foreign(place);
         }
@@ -124,7 +120,7 @@ internal static class Migrations
             ? version
             : throw new StateUnavailableException(
                 $"{place.Name} has schema version {version}, which needs a build that reads version {minReader} or later; this build reads "
-                    + $"up to {buildVersion}. Run the newer release, or name another schema in Scheduler:State:Schema.",
+                    + $"up to {buildVersion}. Run the newer release, or name another schema in {place.Use.Section}:Schema.",
                 permanent: true
             );
     }
@@ -143,15 +139,20 @@ internal static class Migrations
             connection,
             $"""
             CREATE TABLE {place.Quoted}.{VersionTable} (product text NOT NULL, version integer NOT NULL, min_reader integer NOT NULL);
-            INSERT INTO {place.Quoted}.{VersionTable} (product, version, min_reader) VALUES ('{Product}', 0, 0)
+            INSERT INTO {place.Quoted}.{VersionTable} (product, version, min_reader) VALUES ('{place.Use.Product}', 0, 0)
             """
         );
     }
 
+    private static List<Migration> Load(PlaceUse use) => Migration.Load(Assembly.GetExecutingAssembly(), use.Migrations);
+
+    // Of the lock alone: other applications may use numbers of their own in the same database.
+    private static string LockName(StatePlace place) => $"{place.Use.Product}-migration:{place.Schema}";
+
     private static StateUnavailableException Foreign(StatePlace place) =>
         new(
             $"{place.Name}: the schema belongs to something else, and nothing in it was touched. Name another one in "
-                + "Scheduler:State:Schema.",
+                + $"{place.Use.Section}:Schema.",
             permanent: true
         );
 

@@ -60,15 +60,15 @@ internal sealed record ServerFacts(
         );
     }
 
-    /// <summary>Refuses a server that cannot keep the State.</summary>
+    /// <summary>Refuses a server that cannot keep what is to be kept there.</summary>
     /// <exception cref="StateUnavailableException">It cannot.</exception>
     public void ThrowIfUnfit(StatePlace place)
     {
         if (Version < OldestVersion)
         {
             throw new StateUnavailableException(
-                $"{place.Name} has version {VersionText}; the State needs {OldestVersion / 10_000} or later. Upgrade the server or name "
-                    + "another one in Scheduler:State:ConnectionString.",
+                $"{place.Name} has version {VersionText}; {place.Use.What} needs {OldestVersion / 10_000} or later. Upgrade the server or "
+                    + $"name another one in {place.Use.Section}:ConnectionString.",
                 permanent: true
             );
         }
@@ -76,16 +76,16 @@ internal sealed record ServerFacts(
         {
             // It may be promoted at any time, or the name lead to the new primary.
             throw new StateUnavailableException(
-                $"{place.Name} is a standby, which takes no writes. Name the primary in Scheduler:State:ConnectionString, or an address "
-                    + "that follows it; if a fail-over is under way, nothing needs to be done."
+                $"{place.Name} is a standby, which takes no writes. Name the primary in {place.Use.Section}:ConnectionString, or an "
+                    + "address that follows it; if a fail-over is under way, nothing needs to be done."
             );
         }
         if (IsReadOnly)
         {
             throw new StateUnavailableException(
-                $"{place.Name} is read-only for this role (default_transaction_read_only is on), and the State writes. Turn it off, for "
+                $"{place.Name} is read-only for this role (default_transaction_read_only is on), and {place.Use.What} writes. Turn it off, for "
                     + $"example with ALTER ROLE {place.Username ?? "…"} SET default_transaction_read_only = off, or name the primary in "
-                    + "Scheduler:State:ConnectionString.",
+                    + $"{place.Use.Section}:ConnectionString.",
                 permanent: true
             );
         }

@@ -6,22 +6,18 @@ using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
-/// <summary>The connections to the State, and how calls go over them: bounded, and once more when a connection died. Thread-safe.</summary>
+/// <summary>The connections to a schema of a database, and how calls go over them: bounded, and once more when a connection died. Thread-safe.</summary>
 /// <remarks>
 /// A call that is given up is not cancelled: the driver's cancellation waits for the server without a bound. It goes on by itself until
-/// the server answers, ends it by its own limit, or TCP gives up; at most <see cref="PoolSize"/> can be in that state, and opening
+/// the server answers, ends it by its own limit, or TCP gives up; at most <see cref="PlaceUse.MostConnections"/> can be in that state, and opening
 /// again begins with connections of its own.
 /// </remarks>
 internal sealed class StateDatabase : IAsyncDisposable
 {
-    /// <summary>How many connections at most: a group of claims and one of completions, the rest for everything else.</summary>
-    public const int PoolSize = 8;
-
     /// <summary>How many calls may be under way or wait.</summary>
     public const int MostCalls = 10_000;
 
     private const int Tries = 3;
-    private static readonly TimeSpan LeastLimit = TimeSpan.FromSeconds(5);
 
     private readonly BackendContext _context;
     private readonly ILogger _log;
@@ -30,7 +26,7 @@ internal sealed class StateDatabase : IAsyncDisposable
     private volatile NpgsqlDataSource? _source;
     private volatile bool _limitsInTransaction;
     private volatile bool _disposed;
-    private volatile int _level = (int)Level.Correctness;
+    private volatile string? _weakness;
     private bool _tookNoOptions;
     private int _calls;
 
@@ -38,14 +34,17 @@ internal sealed class StateDatabase : IAsyncDisposable
     public StateDatabase(BackendContext context, StatePlace place)
     {
         _context = context;
-        _log = context.Loggers.CreateLogger<PostgresState>();
+        _log = context.Loggers.CreateLogger(place.Use == PlaceUse.State ? typeof(PostgresState) : typeof(Leases.PostgresLeaseStore));
         Place = place;
     }
 
     public StatePlace Place { get; }
 
     /// <summary>The level that was found when it was opened last.</summary>
-    public Level Level => (Level)_level;
+    public Level Level => _weakness is null ? Level.Correctness : Level.Efficiency;
+
+    /// <summary>Why it was not the better level.</summary>
+    public string? Weakness => _weakness;
 
     public ILogger Log => _log;
 
@@ -53,7 +52,7 @@ internal sealed class StateDatabase : IAsyncDisposable
     public bool LimitsInTransaction => _limitsInTransaction;
 
     // Callers have their own, shorter limit; this one holds for those that have none.
-    private TimeSpan Limit => _context.Leases.CallTimeout > LeastLimit ? _context.Leases.CallTimeout : LeastLimit;
+    private TimeSpan Limit => _context.Leases.CallTimeout > Place.Use.LeastLimit ? _context.Leases.CallTimeout : Place.Use.LeastLimit;
 
     // Less than a call's limit, so that one row that a person has locked is named, and delays no others of its group for long.
     private TimeSpan LockLimit => _context.Leases.CallTimeout * 0.4;
@@ -217,7 +216,7 @@ internal sealed class StateDatabase : IAsyncDisposable
     {
         lock (_gate)
         {
-            ObjectDisposedException.ThrowIf(_disposed, typeof(PostgresState));
+            ObjectDisposedException.ThrowIf(_disposed, typeof(StateDatabase));
             if (_opening.IsCompleted)
             {
                 _opening = Task.Run(OpenCoreAsync);
@@ -250,7 +249,7 @@ internal sealed class StateDatabase : IAsyncDisposable
             NpgsqlDataSource? before;
             lock (_gate)
             {
-                ObjectDisposedException.ThrowIf(_disposed, typeof(PostgresState));
+                ObjectDisposedException.ThrowIf(_disposed, typeof(StateDatabase));
                 _limitsInTransaction = inTransaction;
                 (before, _source, source) = (_source, source, null);
             }
@@ -277,7 +276,7 @@ internal sealed class StateDatabase : IAsyncDisposable
     {
         if (!_tookNoOptions)
         {
-            var direct = Place.CreateSource(Limit, LockLimit, PoolSize, ownSessions: true);
+            var direct = Place.CreateSource(Limit, LockLimit, Place.Use.MostConnections, ownSessions: true);
             try
             {
                 var facts = await ServerFacts.ReadAsync(direct);
@@ -296,7 +295,7 @@ internal sealed class StateDatabase : IAsyncDisposable
             Telemetry.Log.NoStartupOptions(_log, Place.Name);
             _tookNoOptions = true;
         }
-        var plain = Place.CreateSource(Limit, LockLimit, PoolSize, ownSessions: false);
+        var plain = Place.CreateSource(Limit, LockLimit, Place.Use.MostConnections, ownSessions: false);
         try
         {
             return (plain, await ServerFacts.ReadAsync(plain), true);
@@ -311,11 +310,10 @@ internal sealed class StateDatabase : IAsyncDisposable
     private void Settle(ServerFacts facts)
     {
         var weakness = facts.FindWeakness();
-        var level = weakness is null ? Level.Correctness : Level.Efficiency;
-        if (weakness is not null && (_source is null || Level != level))
+        if (weakness is not null && (_source is null || _weakness is null))
         {
-            Telemetry.Log.Weak(_log, Place.Name, weakness);
+            Telemetry.Log.Weak(_log, Place.Use.What, Place.Name, weakness);
         }
-        _level = (int)level;
+        _weakness = weakness;
     }
 }

@@ -11,16 +11,20 @@ internal sealed partial class StatePlace
     private readonly NpgsqlConnectionStringBuilder _given;
 
     /// <summary>Reads the connection string; connects to nothing.</summary>
+    /// <param name="connectionString">As Npgsql reads it.</param>
+    /// <param name="schema">The schema's name.</param>
+    /// <param name="use">What is kept there; default <see cref="PlaceUse.State"/>.</param>
     /// <exception cref="ArgumentException">It is none, or the schema's name is not allowed; the message does not show it.</exception>
-    public StatePlace(string connectionString, string schema)
+    public StatePlace(string connectionString, string schema, PlaceUse? use = null)
     {
+        Use = use ?? PlaceUse.State;
         if (Problem(connectionString) is { } problem)
         {
-            throw new ArgumentException($"The connection string of the State (not shown here) {problem}", nameof(connectionString));
+            throw new ArgumentException($"The connection string of {Use.What} (not shown here) {problem}", nameof(connectionString));
         }
         if (SchemaProblem(schema) is { } notAllowed)
         {
-            throw new ArgumentException($"The schema of the State is '{schema}'; {notAllowed}", nameof(schema));
+            throw new ArgumentException($"The schema of {Use.What} is '{schema}'; {notAllowed}", nameof(schema));
         }
         _given = new NpgsqlConnectionStringBuilder(connectionString);
         Schema = schema;
@@ -28,6 +32,9 @@ internal sealed partial class StatePlace
         Database = _given.Database ?? _given.Username ?? "(the user's)";
         Name = $"PostgreSQL at {Endpoint}, database '{Database}', schema '{schema}'";
     }
+
+    /// <summary>What is kept there.</summary>
+    public PlaceUse Use { get; }
 
     /// <summary>The schema's name; quoted it is <see cref="Quoted"/>.</summary>
     public string Schema { get; }

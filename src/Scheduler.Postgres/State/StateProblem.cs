@@ -6,11 +6,9 @@ using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
-/// <summary>Says what a failure of the server, the network or the driver means for whoever runs the State, and what to do.</summary>
+/// <summary>Says what a failure of the server, the network or the driver means for whoever runs what is kept there, and what to do.</summary>
 internal static class StateProblem
 {
-    private const string Connection = "Scheduler:State:ConnectionString";
-
     /// <summary>Turns a failure into what callers are told: an argument that cannot be kept, or a State without an answer.</summary>
     public static Exception Explain(StatePlace place, Exception problem)
     {
@@ -103,15 +101,16 @@ internal static class StateProblem
             return ServerReason(place, server);
         }
         var deepest = Deepest(problem);
+        var connection = $"{place.Use.Section}:ConnectionString";
         return deepest switch
         {
             AuthenticationException => (
                 $"the TLS handshake failed ({deepest.Message}). Let the server show a certificate for '{place.Endpoint}' that this host "
-                    + $"trusts (Root Certificate in {Connection}), or choose the SSL Mode that it can give.",
+                    + $"trusts (Root Certificate in {connection}), or choose the SSL Mode that it can give.",
                 true
             ),
             SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData } => (
-                $"there is no such host ({deepest.Message}). Check the host in {Connection} and the name service.",
+                $"there is no such host ({deepest.Message}). Check the host in {connection} and the name service.",
                 false
             ),
             SocketException => ($"there is no connection ({deepest.Message}). Check that the server runs and listens there.", false),
@@ -123,46 +122,48 @@ internal static class StateProblem
             IOException => ($"the connection ended ({deepest.Message}). The server went down, or something between closed it.", false),
             _ when deepest.Message.Contains("SSL", StringComparison.OrdinalIgnoreCase) => (
                 $"TLS was asked for, and the server gives none ({deepest.Message}). Turn on ssl at the server, or choose another SSL Mode "
-                    + $"in {Connection}.",
+                    + $"in {connection}.",
                 true
             ),
             _ when deepest.Message.Contains("password", StringComparison.OrdinalIgnoreCase) => (
-                $"the server asks for a password, and {Connection} has none. Add it.",
+                $"the server asks for a password, and {connection} has none. Add it.",
                 true
             ),
             _ => ($"{deepest.GetType().Name}: {deepest.Message}", false),
         };
     }
 
-    private static (string Reason, bool Permanent) ServerReason(StatePlace place, PostgresException server) =>
-        server.SqlState switch
+    private static (string Reason, bool Permanent) ServerReason(StatePlace place, PostgresException server)
+    {
+        var connection = $"{place.Use.Section}:ConnectionString";
+        return server.SqlState switch
         {
-            "28P01" => ($"it refused the login ({server.MessageText}). Check user and password in {Connection}.", true),
+            "28P01" => ($"it refused the login ({server.MessageText}). Check user and password in {connection}.", true),
             "28000" => (
-                $"it refused the login ({server.MessageText}). Check the user in {Connection}, and that pg_hba.conf allows it to log in to "
+                $"it refused the login ({server.MessageText}). Check the user in {connection}, and that pg_hba.conf allows it to log in to "
                     + "this database from this host with this SSL Mode.",
                 true
             ),
-            "3D000" => ($"there is no such database. Create it, or name another in {Connection}.", true),
+            "3D000" => ($"there is no such database. Create it, or name another in {connection}.", true),
             "42501" => (
-                $"the role may not do what the State needs ({server.MessageText}). As an owner of the database run: CREATE SCHEMA IF NOT "
+                $"the role may not do what {place.Use.What} needs ({server.MessageText}). As an owner of the database run: CREATE SCHEMA IF NOT "
                     + $"EXISTS {place.Quoted} AUTHORIZATION \"{place.Username ?? "the role"}\"; where it exists: ALTER SCHEMA … OWNER "
                     + "TO … with its tables (docs/postgres.md).",
                 true
             ),
             "25006" => (
                 "it takes no writes now: it is a standby, or was made read-only. Name the primary in "
-                    + $"{Connection}; if a fail-over is under way, nothing needs to be done.",
+                    + $"{connection}; if a fail-over is under way, nothing needs to be done.",
                 false
             ),
             "42P01" or "42883" or "3F000" or "42703" => (
-                $"the schema is not whole ({server.MessageText}): something of it was dropped or renamed while in use. Restore it from a "
-                    + "backup; to begin with an empty State, drop the whole schema and start again.",
+                $"the schema is not whole ({server.MessageText}): something of it was dropped or renamed while in use. "
+                    + place.Use.WhenDamaged,
                 false
             ),
             "53300" => (
                 $"it has no free connection ({server.MessageText}). Raise max_connections, or put a proxy in front; each replica uses "
-                    + $"up to {StateDatabase.PoolSize}.",
+                    + $"up to {place.Use.MostConnections}.",
                 false
             ),
             "53100" => ("its disk is full. Free space there; nothing else needs to be done.", false),
@@ -173,11 +174,12 @@ internal static class StateProblem
             "57014" => ("a statement took too long. Look at the load of the server and at sessions that hold locks.", false),
             "57P03" => ($"it is starting or stopping ({server.MessageText}); nothing needs to be done.", false),
             "08P01" => (
-                $"a proxy in front of it refused the connection ({server.MessageText}). Check user and database in {Connection}.",
+                $"a proxy in front of it refused the connection ({server.MessageText}). Check user and database in {connection}.",
                 false
             ),
             _ => ($"{server.SqlState}: {server.MessageText}", false),
         };
+    }
 
     private static Exception Deepest(Exception problem)
     {

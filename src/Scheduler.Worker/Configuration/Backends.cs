@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Scheduler.Hosting;
+using Scheduler.Postgres.Leases;
 using Scheduler.Postgres.State;
 using Scheduler.Redis;
 using Scheduler.Redis.Redlock;
@@ -20,7 +21,7 @@ internal sealed record Backend(string Name, bool IsNetworked, Func<string?, stri
     /// options.</summary>
     public Func<IReadOnlyList<string>, IReadOnlyList<string>>? EndpointProblems { get; init; }
 
-    /// <summary>For a State: whether its replicas can hear each other over a ListenConnectionString.</summary>
+    /// <summary>Whether its replicas can hear each other over a ListenConnectionString.</summary>
     public bool Listens { get; init; }
 }
 
@@ -35,6 +36,16 @@ internal static class Backends
         new("redlock", IsNetworked: true, _ => null, (builder, options) => builder.UseRedlock(options.Locks.Endpoints))
         {
             EndpointProblems = RedlockEndpoints.Problems,
+        },
+        new(
+            "postgres",
+            IsNetworked: true,
+            PostgresStateExtensions.FindConnectionStringProblem,
+            (builder, options) =>
+                builder.UsePostgresLocks(options.Locks.ConnectionString!, options.Locks.Schema, options.Locks.ListenConnectionString)
+        )
+        {
+            Listens = true,
         },
     ];
 

@@ -1,5 +1,6 @@
 using Scheduler.Jobs;
 using Scheduler.Locking;
+using Scheduler.Postgres.Leases;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Webhooks.Sources;
@@ -88,12 +89,23 @@ internal sealed class LocksOptions
 {
     private static readonly LeaseOptions Defaults = new();
 
-    /// <summary>The lock store: <c>memory</c>, <c>sqlite</c> (default), <c>redis</c> or <c>redlock</c>.</summary>
+    /// <summary>The lock store: <c>memory</c>, <c>sqlite</c> (default), <c>redis</c>, <c>redlock</c> or <c>postgres</c>.</summary>
     public string Backend { get; set; } = "sqlite";
 
-    /// <summary>Where it is; never shown. Default <c>Data Source=data/locks.db</c>; for redis <c>host:port,password=…</c>.</summary>
+    /// <summary>Where it is; never shown. Default <c>Data Source=data/locks.db</c>; for redis <c>host:port,password=…</c>, for postgres
+    /// <c>Host=…;Database=…;Username=…;Password=…</c>.</summary>
     [Secret]
     public string? ConnectionString { get; set; } = "Data Source=data/locks.db";
+
+    /// <summary>The schema of the tables on postgres, not that of the State: 1 to 63 of lower-case letters, digits and '_', not beginning
+    /// with a digit or <c>pg_</c>. Default <c>scheduler_locks</c>.</summary>
+    public string Schema { get; set; } = PostgresLeaseStore.DefaultSchema;
+
+    /// <summary>A way to the same database past every proxy that pools transactions; never shown. One connection over it hears at once
+    /// which keys other replicas released; without it those who wait look four times a second. Default: none; only for
+    /// postgres.</summary>
+    [Secret]
+    public string? ListenConnectionString { get; set; }
 
     /// <summary>The servers of redlock, each <c>host:port,password=…</c>, an odd number from 3 to 15; never shown. The connection string
     /// is not used then. Default: none; only for redlock.</summary>

@@ -17,15 +17,15 @@ internal static class SchedulerOptionsValidator
         [
             .. BackendProblems("Scheduler:Locks", options.Locks.Backend, locks, Backends.Locks, options.Locks.ConnectionString),
             .. EndpointProblems(options.Locks, locks),
+            .. ListenProblems("Scheduler:Locks", options.Locks.ListenConnectionString, locks),
+            .. SchemaProblems("Scheduler:Locks", options.Locks.Schema),
             .. BackendProblems("Scheduler:State", options.State.Backend, state, Backends.State, options.State.ConnectionString),
-            .. ListenProblems(options.State, state),
+            .. ListenProblems("Scheduler:State", options.State.ListenConnectionString, state),
+            .. SchemaProblems("Scheduler:State", options.State.Schema),
             .. GroupProblems(options, locks, state),
             .. LeaseOptionsValidator.Validate(options.Locks.ToLeases(), "Scheduler:Locks"),
             .. options.Replica.Name is { } name && !Names.IsValid(name)
                 ? [$"Scheduler:Replica:Name is '{name}'; allowed is {Names.Allowed}."]
-                : Array.Empty<string>(),
-            .. PostgresStateExtensions.FindSchemaProblem(options.State.Schema) is { } schema
-                ? [$"Scheduler:State:Schema is '{options.State.Schema}'; {schema}"]
                 : Array.Empty<string>(),
             .. Range("Scheduler:State:KeepRuns", options.State.KeepRuns, TimeSpan.FromMinutes(1), TimeSpan.FromDays(36_500)),
             .. Range("Scheduler:Stop:Grace", options.Stop.Grace, TimeSpan.Zero, TimeSpan.FromHours(1)),
@@ -90,22 +90,25 @@ internal static class SchedulerOptionsValidator
             ];
     }
 
-    private static IEnumerable<string> ListenProblems(StateOptions options, Backend? state)
+    private static IEnumerable<string> ListenProblems(string section, string? listenConnectionString, Backend? backend)
     {
-        const string Key = "Scheduler:State:ListenConnectionString (not shown here)";
-        if (string.IsNullOrEmpty(options.ListenConnectionString) || state is null)
+        var key = $"{section}:ListenConnectionString (not shown here)";
+        if (string.IsNullOrEmpty(listenConnectionString) || backend is null)
         {
             yield break;
         }
-        if (!state.Listens)
+        if (!backend.Listens)
         {
-            yield return $"{Key} is set, but Scheduler:State:Backend '{state.Name}' has nothing to listen to; remove it, or use postgres.";
+            yield return $"{key} is set, but {section}:Backend '{backend.Name}' has nothing to listen to; remove it, or use postgres.";
         }
-        else if (state.Problem(options.ListenConnectionString) is { } problem)
+        else if (backend.Problem(listenConnectionString) is { } problem)
         {
-            yield return $"{Key} {problem}";
+            yield return $"{key} {problem}";
         }
     }
+
+    private static string[] SchemaProblems(string section, string schema) =>
+        PostgresStateExtensions.FindSchemaProblem(schema) is { } problem ? [$"{section}:Schema is '{schema}'; {problem}"] : [];
 
     private static IEnumerable<string> GroupProblems(SchedulerOptions options, Backend? locks, Backend? state)
     {

@@ -19,6 +19,9 @@ public enum Backends
 
     /// <summary>Locks on a majority of three Redis servers of the test's own, records in a PostgreSQL database of its own.</summary>
     RedlockPostgres,
+
+    /// <summary>Both in one PostgreSQL database of its own, and nothing else: the plainest production set-up.</summary>
+    Postgres,
 }
 
 /// <summary>The lock store and the State of a test's groups, and a folder for everything else.</summary>
@@ -30,19 +33,24 @@ internal sealed class Place
     private Place(string folder, IReadOnlyList<RedisServer> lockServers, PostgresServer? server, string? postgres)
     {
         (Folder, LockServers, _server, _postgres) = (folder, lockServers, server, postgres);
+        var (locks, where) = lockServers.Count switch
+        {
+            0 when postgres is null => ("sqlite", $"Data Source={LockFile}"),
+            0 => ("postgres", postgres),
+            1 => ("redis", lockServers[0].ConnectionString),
+            _ => ("redlock", ""),
+        };
         Settings = new()
         {
             ["Scheduler__State__Backend"] = postgres is null ? "sqlite" : "postgres",
             ["Scheduler__State__ConnectionString"] = postgres ?? $"Data Source={StateFile}",
-            ["Scheduler__Locks__Backend"] =
-                lockServers.Count == 0 ? "sqlite"
-                : lockServers.Count == 1 ? "redis"
-                : "redlock",
-            ["Scheduler__Locks__ConnectionString"] =
-                lockServers.Count == 0 ? $"Data Source={LockFile}"
-                : lockServers.Count == 1 ? lockServers[0].ConnectionString
-                : "",
+            ["Scheduler__Locks__Backend"] = locks,
+            ["Scheduler__Locks__ConnectionString"] = where,
         };
+        if (locks == "postgres")
+        {
+            Settings["Scheduler__Locks__ListenConnectionString"] = where;
+        }
         for (var i = 0; lockServers.Count > 1 && i < lockServers.Count; i++)
         {
             Settings[string.Create(CultureInfo.InvariantCulture, $"Scheduler__Locks__Endpoints__{i}")] = lockServers[i].ConnectionString;
@@ -74,12 +82,12 @@ internal sealed class Place
         var folder = Directory.CreateTempSubdirectory("scheduler-e2e-").FullName;
         var count = backends switch
         {
-            Backends.Sqlite => 0,
+            Backends.Sqlite or Backends.Postgres => 0,
             Backends.RedlockPostgres => 3,
             _ => 1,
         };
         var servers = await Task.WhenAll(Enumerable.Range(0, count).Select(_ => RedisServer.StartAsync(redis)));
-        if (backends is not (Backends.RedisPostgres or Backends.RedlockPostgres))
+        if (backends is Backends.Sqlite or Backends.Redis)
         {
             return new Place(folder, servers, null, null);
         }
@@ -124,7 +132,7 @@ internal sealed class Place
     /// <summary>Whether nobody is in the middle of a write to a file.</summary>
     public async Task<bool> IsWritableAsync() =>
         (_postgres is not null || await EmbeddedFile.IsWritableAsync(StateFile))
-        && (LockServers.Count > 0 || await EmbeddedFile.IsWritableAsync(LockFile));
+        && (LockServers.Count > 0 || _postgres is not null || await EmbeddedFile.IsWritableAsync(LockFile));
 
     /// <summary>Ends the servers.</summary>
     public async ValueTask DisposeAsync(bool keepFiles)

@@ -87,6 +87,7 @@ public sealed class SecretTests : Scenario
     [InlineData("Scheduler__State__ConnectionString", "Data Source={0};Password=" + Canary)]
     [InlineData("Scheduler__State__ConnectionString", "Data Source={0};Unknown=" + Canary)]
     [InlineData("Scheduler__State__ListenConnectionString", "Host=a;Password=" + Canary)]
+    [InlineData("Scheduler__Locks__ListenConnectionString", "Host=a;Password=" + Canary)]
     [InlineData("Scheduler__Webhooks__Sources__payments__Secrets__0", Canary)]
     [InlineData("Payments__Database", "Password=" + Canary)]
     [InlineData("Payments__Database", "Data Source={0};Unknown=" + Canary)]

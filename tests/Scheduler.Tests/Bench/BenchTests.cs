@@ -136,6 +136,7 @@ public sealed class BenchTests
             MeasuresAsync("locks", new(StringComparer.Ordinal) { ["memory"] = Locks, ["redlock"] = Locks }),
             MeasuresAsync("locks", new(StringComparer.Ordinal) { ["sqlite"] = [.. Locks, .. BetweenProcesses] }),
             MeasuresAsync("locks", new(StringComparer.Ordinal) { ["redis"] = [.. Locks, .. BetweenProcesses] }),
+            MeasuresAsync("locks", new(StringComparer.Ordinal) { ["postgres"] = [.. Locks, .. BetweenProcesses] }),
             MeasuresAsync("ledger", new(StringComparer.Ordinal) { ["sqlite"] = Cycles, ["postgres"] = Cycles }),
             MeasuresAsync("history", new(StringComparer.Ordinal) { ["sqlite"] = History, ["postgres"] = History })
         );
@@ -167,7 +168,7 @@ public sealed class BenchTests
     [Theory]
     [InlineData("allowed: locks, ledger, history, fires, members, webhooks")]
     [InlineData("allowed: locks, ledger, history, fires, members, webhooks", "unlocks")]
-    [InlineData("allowed: memory, sqlite, redis, redlock", "locks", "--store", "paper")]
+    [InlineData("allowed: memory, sqlite, redis, redlock, postgres", "locks", "--store", "paper")]
     [InlineData("--store needs a value", "locks", "--store")]
     [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
     [InlineData("allowed: 1 to 8", "fires", "--processes", "1,9")]

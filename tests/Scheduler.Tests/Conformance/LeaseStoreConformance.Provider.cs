@@ -60,7 +60,7 @@ public abstract partial class LeaseStoreConformance<TFixture>
         var expected = traits.Name switch
         {
             "memory" or "redis" or "redlock" => Level.Efficiency,
-            "sqlite" => Level.Correctness,
+            "sqlite" or "postgres" => Level.Correctness,
             var other => throw new InvalidOperationException($"Say here which level rule 12 gives to '{other}'."),
         };
         Assert.Equal(expected, traits.Level);

@@ -130,6 +130,32 @@ public abstract partial class LeaseStoreConformance<TFixture>
     }
 
     [Fact]
+    public async Task Rule_08_replicas_get_the_key_in_the_order_of_asking()
+    {
+        var holder = await StartReplicaAsync();
+        Assert.SkipUnless(holder.Locks.Traits.Fifo, "This store grants to whoever asks first when the key is free.");
+        var lease = await holder.AcquireAsync(Key, Long);
+        var waiting = new List<Task<LockAttempt>>();
+        for (var i = 0; i < 4; i++)
+        {
+            var replica = await StartReplicaAsync();
+            waiting.Add(replica.Locks.AcquireAsync(Key, "next", TimeSpan.FromMinutes(1), Long, Stop).AsTask());
+            await AskedAsync(replica);
+        }
+
+        for (var turn = 0; turn < waiting.Count; turn++)
+        {
+            await lease.ReleaseAsync(Stop);
+            // Those who only try come behind all who wait.
+            Assert.IsType<LockAttempt.Held>(await holder.Locks.TryAcquireAsync(Key, "greedy", Long, Stop));
+            var first = await Task.WhenAny(waiting).WaitAsync(Bound, Stop);
+            Assert.Equal(turn, waiting.IndexOf(first));
+            lease = Assert.IsType<LockAttempt.Granted>(await first).Lease;
+            waiting[turn] = new TaskCompletionSource<LockAttempt>(TaskCreationOptions.RunContinuationsAsynchronously).Task;
+        }
+    }
+
+    [Fact]
     public async Task Rule_08_watchers_hear_of_releases()
     {
         var (first, second) = await StartTwoReplicasAsync();
