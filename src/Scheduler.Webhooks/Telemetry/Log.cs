@@ -28,4 +28,13 @@ internal static partial class Log
             + "again: {Error}"
     )]
     public static partial void EventFailedAfterItsEnd(this ILogger logger, string inboxId, string source, string error);
+
+    [LoggerMessage(
+        6006,
+        LogLevel.Warning,
+        "{Count} events of source {Source} and type '{Type}' are due, the first for {Oldest}, and this replica has no handler for them. "
+            + "Where no other one has it either, bring it back, or let them be ignored (POST /api/inbox/resolve); until then they hold "
+            + "their orders"
+    )]
+    public static partial void EventsUnhandled(this ILogger logger, int count, string source, string type, TimeSpan oldest);
 }
