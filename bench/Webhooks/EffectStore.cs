@@ -5,17 +5,10 @@ using Npgsql;
 using Scheduler.Postgres.Fencing;
 using Scheduler.Sqlite;
 using Scheduler.Sqlite.Fencing;
+using Scheduler.Testing.Webhooks;
 using Scheduler.Webhooks.Processing;
 
 namespace Scheduler.Bench.Webhooks;
-
-/// <summary>One row of the effects.</summary>
-/// <param name="Seq">The order in which they were committed.</param>
-/// <param name="OrderKey">The order.</param>
-/// <param name="EventId">The sender's id of the event.</param>
-/// <param name="Number">The event's number of arrival.</param>
-/// <param name="Replica">Who applied it.</param>
-internal sealed record EffectRow(long Seq, string OrderKey, string EventId, long Number, string Replica);
 
 /// <summary>
 /// The effects: on PostgreSQL in the database of the State, so that the end of an event commits with its effect; on SQLite in a file

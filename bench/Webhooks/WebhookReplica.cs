@@ -4,7 +4,7 @@ using System.Text.Json;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Scheduler.Bench.Harness;
-using Scheduler.Bench.Webhooks.Sending;
+using Scheduler.Testing.Webhooks;
 using Scheduler.Webhooks.Processing;
 using Scheduler.Worker.Configuration;
 using Scheduler.Worker.Hosting;

@@ -7,8 +7,8 @@ using Scheduler.Runs;
 namespace Payments.Jobs.Maintenance;
 
 /// <summary>
-/// Drops bodies of events of webhooks that were finished long ago, deletes what is older still where no old delivery can come again, and
-/// keeps the quarantine within its bound; in batches.
+/// Drops bodies of events of webhooks that were finished long ago or are dead for longer, deletes what is older still where no old delivery
+/// can come again, and keeps the quarantine within its bound; in batches.
 /// </summary>
 /// <remarks>Events that are not finished stay whatever their age; but of the quarantined ones only the newest keep their body.</remarks>
 [SingleInstance(KeepLog = 5)]
@@ -34,6 +34,8 @@ public sealed class PruneInbox(IState state, PruneInboxOptions options, TimeProv
             );
         }
         var bodies = await AllAsync(() => state.Inbox.DropBodiesAsync(bodiesBefore, BatchSize, cancellationToken), cancellationToken);
+        var deadBefore = now - options.KeepDead;
+        var dead = await AllAsync(() => state.Inbox.DropDeadBodiesAsync(deadBefore, BatchSize, cancellationToken), cancellationToken);
         var events = 0L;
         foreach (var source in keysBefore is null ? [] : options.TimedSources)
         {
@@ -42,7 +44,7 @@ public sealed class PruneInbox(IState state, PruneInboxOptions options, TimeProv
                 cancellationToken
             );
         }
-        Log.InboxPruned(logger, bodies, bodiesBefore, quarantined, options.KeepQuarantined, events, keysBefore);
+        Log.InboxPruned(logger, bodies, bodiesBefore, dead, deadBefore, quarantined, options.KeepQuarantined, events, keysBefore);
     }
 
     private static async ValueTask<long> AllAsync(Func<ValueTask<int>> batch, CancellationToken cancellationToken)

@@ -6,6 +6,9 @@ public sealed class PruneInboxOptions
     /// <summary>The age at which a finished event loses its body, 1 hour to 36,500 days; default 30 days.</summary>
     public TimeSpan KeepBodies { get; set; } = TimeSpan.FromDays(30);
 
+    /// <summary>The age at which a dead event loses its body, counted from its arrival, 1 to 36,500 days; default 90 days.</summary>
+    public TimeSpan KeepDead { get; set; } = TimeSpan.FromDays(90);
+
     /// <summary>The age at which a finished event without its body is deleted, 400 to 36,500 days; default 400 days; 0: never.</summary>
     public TimeSpan KeepKeys { get; set; } = TimeSpan.FromDays(400);
 

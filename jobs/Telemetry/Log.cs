@@ -45,13 +45,15 @@ internal static partial class Log
     [LoggerMessage(
         5031,
         LogLevel.Information,
-        "Inbox: dropped {Bodies} bodies of events that finished before {BodiesBefore}, and of {Quarantined} quarantined events beyond "
-            + "{Most} of a source; deleted {Events} events that finished before {KeysBefore}"
+        "Inbox: dropped {Bodies} bodies of events that finished before {BodiesBefore}, {Dead} of dead ones that came before {DeadBefore}, "
+            + "and of {Quarantined} quarantined events beyond {Most} of a source; deleted {Events} events that finished before {KeysBefore}"
     )]
     public static partial void InboxPruned(
         ILogger logger,
         long bodies,
         DateTimeOffset bodiesBefore,
+        long dead,
+        DateTimeOffset deadBefore,
         long quarantined,
         int most,
         long events,

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Scheduler.Bench.Harness;
-using Scheduler.Bench.Webhooks.Sending;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Bench.Webhooks.Floor;
 

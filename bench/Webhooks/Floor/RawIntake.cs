@@ -3,7 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
-using Scheduler.Bench.Webhooks.Sending;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Bench.Webhooks.Floor;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Bench.Webhooks.Sending;
 

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Scheduler.Bench.Harness;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Bench.Webhooks.Sending;
 

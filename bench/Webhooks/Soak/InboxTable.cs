@@ -2,11 +2,9 @@ using System.Data.Common;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Npgsql;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Bench.Webhooks.Soak;
-
-/// <summary>One row of the inbox.</summary>
-internal sealed record InboxRow(long Number, string State, string? EventId, string? OrderKey);
 
 /// <summary>Reads the inbox by SQL, past the product.</summary>
 internal sealed class InboxTable(WebhookPlace place)

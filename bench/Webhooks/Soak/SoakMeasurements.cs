@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using Scheduler.Bench.Harness;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Bench.Webhooks.Soak;
 
@@ -27,14 +28,16 @@ internal sealed class SoakMeasurements(Plan plan, Report report, WebhookStore st
         "contradictions not kept once",
     ];
 
-    private int Orders => (plan.Quick ? 3_000 : 100_000) / SoakTraffic.Steps;
+    private static int Steps => EffectHandler.Types.Count;
+
+    private int Orders => (plan.Quick ? 3_000 : 100_000) / Steps;
 
     private string Kills => plan.Quick ? "one killed" : $"one killed every {KillEvery.TotalSeconds} s";
 
     public async Task RunAsync()
     {
         var section = new Section(
-            $"{store.Name}: {Orders * SoakTraffic.Steps:#,0} events over 3 replicas, {Kills}",
+            $"{store.Name}: {Orders * Steps:#,0} events over 3 replicas, {Kills}",
             null,
             Findings.ToDictionary(f => f, _ => Goal.AtMost(0), StringComparer.Ordinal)
         );
@@ -46,9 +49,17 @@ internal sealed class SoakMeasurements(Plan plan, Report report, WebhookStore st
     {
         var place = await servers.PlaceAsync();
         await using var replicas = await ReplicaSet.StartAsync(place, Replicas);
-        using var courier = new Courier(replicas.Urls);
+        var urls = replicas.Urls;
+        using var courier = new Courier(() => urls);
         var findings = new ConcurrentQueue<string>();
-        var traffic = new SoakTraffic(courier, Orders, findings.Enqueue);
+        var traffic = new SoakTraffic(
+            courier,
+            new SoakPlan(Orders, Steps, (step, order, index) => Signer.Body(EffectHandler.TypeOf(step), order, index))
+            {
+                MaxBodyBytes = WebhookReplica.MaxBodyBytes,
+            },
+            findings.Enqueue
+        );
         using var stop = new CancellationTokenSource();
         var start = Stopwatch.GetTimestamp();
         var killing = plan.Quick ? KillOneAsync(replicas, traffic) : KillAsync(replicas, traffic, stop.Token);
@@ -125,7 +136,7 @@ internal sealed class SoakMeasurements(Plan plan, Report report, WebhookStore st
             {
                 return kills;
             }
-            Report.Say($"  {traffic.Sent * SoakTraffic.Steps:#,0} events are sent; replica {kills % Replicas} is killed.");
+            Report.Say($"  {traffic.Sent * Steps:#,0} events are sent; replica {kills % Replicas} is killed.");
             await replicas.KillAndStartAsync(kills % Replicas);
         }
     }

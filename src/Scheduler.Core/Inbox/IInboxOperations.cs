@@ -22,6 +22,21 @@ public interface IInboxOperations
     /// <returns>How many were changed.</returns>
     ValueTask<int> ReplayAsync(IReadOnlyList<string> ids, bool force, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Ignores events that nobody will process: received, failed, dead or quarantined ones. Their orders go on; keys, body and the last
+    /// error stay. An event of another state stays as it is.
+    /// </summary>
+    /// <param name="ids">1 to <see cref="IInbox.MaxBatch"/>.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>How many were changed.</returns>
+    ValueTask<int> IgnoreAsync(IReadOnlyList<string> ids, CancellationToken cancellationToken);
+
+    /// <summary>Counts what waits, by source.</summary>
+    /// <param name="sources">Which ones; at most <see cref="IInbox.MaxBatch"/>.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>One for each of them, in their order.</returns>
+    ValueTask<IReadOnlyList<InboxCounts>> CountAsync(IReadOnlyList<string> sources, CancellationToken cancellationToken);
+
     /// <summary>Ends a conflict.</summary>
     /// <param name="id">The event that contradicts another one.</param>
     /// <param name="accept">Whether it is processed as an event of its own; else it is ignored, and the first stands alone.</param>
@@ -46,6 +61,14 @@ public interface IInboxOperations
     /// <param name="cancellationToken">Ends the call.</param>
     /// <returns>How many were dropped; less than the limit when none is left.</returns>
     ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken);
+
+    /// <summary>Drops bodies of dead events, the first that came first; keys, outcome and last error stay, and so does their hold on
+    /// their orders.</summary>
+    /// <param name="receivedBefore">Of events that came before.</param>
+    /// <param name="limit">1 to 10,000.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>How many were dropped; less than the limit when none is left.</returns>
+    ValueTask<int> DropDeadBodiesAsync(DateTimeOffset receivedBefore, int limit, CancellationToken cancellationToken);
 
     /// <summary>
     /// Deletes finished events that have no body any more, the oldest first, with the notes of what contradicted them; but none with a

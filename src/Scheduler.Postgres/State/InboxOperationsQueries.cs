@@ -11,6 +11,7 @@ internal sealed class InboxOperationsQueries
     private readonly string _shown;
     private readonly string _inbox;
     private readonly string _replay;
+    private readonly string _ignore;
     private readonly string _accept;
     private readonly string _keepFirst;
     private readonly string _find;
@@ -32,6 +33,13 @@ internal sealed class InboxOperationsQueries
               ORDER BY o.id FOR UPDATE) AS old
             WHERE i.id = old.id RETURNING i.id
             """;
+        _ignore = $"""
+            UPDATE {_inbox} AS i SET state = 'ignored', due_at = NULL, finished_at = clock_timestamp()
+            FROM (SELECT o.id FROM {_inbox} o
+              WHERE o.id = ANY ($2) AND o.group_name || '' = $1 AND o.state IN ('received', 'failed', 'dead', 'quarantined')
+              ORDER BY o.id FOR UPDATE) AS old
+            WHERE i.id = old.id RETURNING i.id
+            """;
         const string Conflict = "WHERE i.id = $2 AND i.group_name || '' = $1 AND i.state = 'conflict' RETURNING i.id";
         // As an event of its own it has effects of its own.
         _accept = $"""
@@ -44,6 +52,8 @@ internal sealed class InboxOperationsQueries
     }
 
     public void Replay(NpgsqlBatch batch, string group, Guid[] ids, bool force) => batch.Add(_replay).Text(group).Ids(ids).Flag(force);
+
+    public void Ignore(NpgsqlBatch batch, string group, Guid[] ids) => batch.Add(_ignore).Text(group).Ids(ids);
 
     public void Resolve(NpgsqlBatch batch, string group, Guid id, bool accept) =>
         batch.Add(accept ? _accept : _keepFirst).Text(group).Id(id);

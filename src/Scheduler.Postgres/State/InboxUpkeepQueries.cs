@@ -8,20 +8,15 @@ namespace Scheduler.Postgres.State;
 internal sealed class InboxUpkeepQueries
 {
     private readonly string _dropBodies;
+    private readonly string _dropDeadBodies;
     private readonly string _delete;
     private readonly string _dropQuarantined;
 
     public InboxUpkeepQueries(StatePlace place)
     {
         var schema = place.Quoted;
-        _dropBodies = $"""
-            WITH old AS (
-              SELECT i.id FROM {schema}.inbox i
-              WHERE i.group_name = $1 AND i.finished_at < $2 AND i.finished_at IS NOT NULL AND i.body IS NOT NULL
-              ORDER BY i.finished_at LIMIT $3 FOR UPDATE SKIP LOCKED),
-            dropped AS (UPDATE {schema}.inbox AS i SET body = NULL FROM old WHERE i.id = old.id RETURNING 1)
-            SELECT count(*) FROM dropped
-            """;
+        _dropBodies = Drop("i.finished_at < $2 AND i.finished_at IS NOT NULL", "i.finished_at");
+        _dropDeadBodies = Drop("i.received_at < $2 AND i.state = 'dead'", "i.received_at");
         // A row whose contradiction waits for a person is what that person compares it with.
         _delete = $"""
             WITH old AS (
@@ -53,10 +48,22 @@ internal sealed class InboxUpkeepQueries
               FROM old WHERE i.id = old.id RETURNING 1)
             SELECT count(*) FROM dropped
             """;
+
+        string Drop(string old, string order) =>
+            $"""
+                WITH old AS (
+                  SELECT i.id FROM {schema}.inbox i WHERE i.group_name = $1 AND {old} AND i.body IS NOT NULL
+                  ORDER BY {order} LIMIT $3 FOR UPDATE SKIP LOCKED),
+                dropped AS (UPDATE {schema}.inbox AS i SET body = NULL FROM old WHERE i.id = old.id RETURNING 1)
+                SELECT count(*) FROM dropped
+                """;
     }
 
     public void DropBodies(NpgsqlBatch batch, string group, DateTimeOffset before, int limit) =>
         batch.Add(_dropBodies).Text(group).Time(before).Number(limit);
+
+    public void DropDeadBodies(NpgsqlBatch batch, string group, DateTimeOffset before, int limit) =>
+        batch.Add(_dropDeadBodies).Text(group).Time(before).Number(limit);
 
     public void Delete(NpgsqlBatch batch, string group, string source, DateTimeOffset before, int limit) =>
         batch.Add(_delete).Text(group).Text(source).Time(before).Number(limit);

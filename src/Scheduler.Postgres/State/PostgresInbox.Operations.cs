@@ -1,3 +1,4 @@
+using Npgsql;
 using Scheduler.Inbox;
 using Scheduler.Runs;
 
@@ -7,6 +8,7 @@ namespace Scheduler.Postgres.State;
 internal sealed partial class PostgresInbox
 {
     private readonly InboxOperationsQueries _operations = new(database.Place);
+    private readonly InboxCountQueries _counts = new(database.Place);
 
     public async ValueTask<InboxEvent?> FindAsync(string id, CancellationToken cancellationToken) =>
         Guid.TryParse(id, out var key)
@@ -43,21 +45,26 @@ internal sealed partial class PostgresInbox
         );
     }
 
-    public async ValueTask<int> ReplayAsync(IReadOnlyList<string> ids, bool force, CancellationToken cancellationToken)
+    public ValueTask<int> ReplayAsync(IReadOnlyList<string> ids, bool force, CancellationToken cancellationToken)
     {
-        LedgerRules.CheckBatch(ids, IInbox.MaxBatch);
-        Guid[] keys = [.. ids.Select(id => Guid.TryParse(id, out var key) ? key : Guid.Empty)];
-        return await database.WriteRowsAsync(
-            batch => _operations.Replay(batch, group, keys, force),
-            static async reader =>
-            {
-                var changed = 0;
-                while (await reader.ReadAsync())
-                {
-                    changed++;
-                }
-                return changed;
-            },
+        var keys = KeysOf(ids);
+        return ChangeAsync(batch => _operations.Replay(batch, group, keys, force), cancellationToken);
+    }
+
+    public ValueTask<int> IgnoreAsync(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        var keys = KeysOf(ids);
+        return ChangeAsync(batch => _operations.Ignore(batch, group, keys), cancellationToken);
+    }
+
+    public async ValueTask<IReadOnlyList<InboxCounts>> CountAsync(IReadOnlyList<string> sources, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckBatch(sources, IInbox.MaxBatch);
+        string[] names = [.. sources];
+        var due = await database.CallAsync(batch => _counts.Due(batch, group, names), InboxCountQueries.ReadDueAsync, cancellationToken);
+        return await database.CallAsync(
+            batch => _counts.Waiting(batch, group, names),
+            reader => InboxCountQueries.ReadAsync(reader, names, due),
             cancellationToken
         );
     }
@@ -98,4 +105,25 @@ internal sealed partial class PostgresInbox
             )
             : default;
     }
+
+    private static Guid[] KeysOf(IReadOnlyList<string> ids)
+    {
+        LedgerRules.CheckBatch(ids, IInbox.MaxBatch);
+        return [.. ids.Select(id => Guid.TryParse(id, out var key) ? key : Guid.Empty)];
+    }
+
+    private ValueTask<int> ChangeAsync(Action<NpgsqlBatch> fill, CancellationToken cancellationToken) =>
+        database.WriteRowsAsync(
+            fill,
+            static async reader =>
+            {
+                var changed = 0;
+                while (await reader.ReadAsync())
+                {
+                    changed++;
+                }
+                return changed;
+            },
+            cancellationToken
+        );
 }

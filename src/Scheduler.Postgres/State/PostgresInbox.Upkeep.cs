@@ -14,6 +14,9 @@ internal sealed partial class PostgresInbox
     public ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
         StepAsync((batch, most) => _upkeep.DropBodies(batch, group, finishedBefore, most), limit, cancellationToken);
 
+    public ValueTask<int> DropDeadBodiesAsync(DateTimeOffset receivedBefore, int limit, CancellationToken cancellationToken) =>
+        StepAsync((batch, most) => _upkeep.DropDeadBodies(batch, group, receivedBefore, most), limit, cancellationToken);
+
     public ValueTask<int> DeleteAsync(string source, DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
         StepAsync((batch, most) => _upkeep.Delete(batch, group, source, finishedBefore, most), limit, cancellationToken);
 

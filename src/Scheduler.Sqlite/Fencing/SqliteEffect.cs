@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Dapper;
+using Microsoft.Data.Sqlite;
 using Scheduler.Inbox;
 using Scheduler.Locking;
 
@@ -84,12 +85,18 @@ public static class SqliteEffect
             CancellationToken cancellationToken
         )
         {
-            connection.Execute(EffectTable.Create, transaction: transaction);
-            EffectTable.AddStateIfMissing(connection, transaction);
             var values = Values(effect, state);
-            return connection.Execute(EffectTable.Insert, values, transaction) > 0
-                ? new(default(string))
-                : new(connection.QuerySingle<string>(EffectTable.Read, values, transaction));
+            try
+            {
+                return new(Note(connection, transaction, values));
+            }
+            catch (SqliteException missing) when (missing.SqliteErrorCode == SqliteFence.Error)
+            {
+                // Table or column, of which most effects find both.
+                connection.Execute(EffectTable.Create, transaction: transaction);
+                EffectTable.AddStateIfMissing(connection, transaction);
+                return new(Note(connection, transaction, values));
+            }
         }
 
         protected override ValueTask CloseAsync(
@@ -102,6 +109,11 @@ public static class SqliteEffect
             connection.Execute(EffectTable.Close, Values(effect, Done), transaction);
             return ValueTask.CompletedTask;
         }
+
+        private static string? Note(DbConnection connection, DbTransaction transaction, object values) =>
+            connection.Execute(EffectTable.Insert, values, transaction) > 0
+                ? null
+                : connection.QuerySingle<string>(EffectTable.Read, values, transaction);
 
         private static object Values(Effect effect, string state) =>
             new

@@ -10,7 +10,9 @@ namespace Scheduler.Sqlite.Fencing;
 /// <summary>Effects on an SQLite database of the application that a holder with an older token cannot have. Thread-safe.</summary>
 public static class SqliteFence
 {
-    private const int Error = 1;
+    /// <summary>SQLite's code of a statement that does not fit the tables.</summary>
+    internal const int Error = 1;
+
     private const int Busy = 5;
 
     // In whole seconds, as the driver takes it: how long one attempt waits for another writer, blocking its thread.
@@ -28,12 +30,14 @@ public static class SqliteFence
     /// <remarks>
     /// <para>The transaction is <c>BEGIN IMMEDIATE</c>, so it waits for other writers at its start and never in the middle. The table
     /// <c>fences</c> is made when it is missing.</para>
-    /// <para>Calls of one process at one file have their turns one after another, first come, first served. Where the file is a State's,
-    /// they queue with its writers, of all processes, so neither starves; work that takes long holds them up.</para>
+    /// <para>Calls of one process at one file have their turns one after another, first come, first served; those of several processes
+    /// queue at the file with <c>.lock</c> behind its name. Where it is a State's, they queue with its writers, so neither starves; work
+    /// that takes long holds them up. Who waits for its turn blocks no thread.</para>
     /// <para>A busy database is tried again until about 5 s after the call, whatever the data source's own time-outs for commands; only a
-    /// <c>busy_timeout</c> of more than 1 s that it sets itself makes that longer. In between the thread is blocked for 1 s at most, and
+    /// <c>busy_timeout</c> of more than 1 s that it sets itself makes that longer. In between it waits for 1 s at most, and then
     /// cancellation is looked at. Where the work itself meets a busy database it is run again, in a new transaction.</para>
-    /// <para>SQLite works synchronously: a call occupies its thread. If the call throws, nothing of the work is in the database, except
+    /// <para>SQLite works synchronously, so the work runs on the thread of the turns, and none of the pool's waits for the disk; after
+    /// it has awaited something else it goes on where that ends. If the call throws, nothing of the work is in the database, except
     /// when the commit itself failed with an error of the disk: then the outcome is unknown.</para>
     /// </remarks>
     /// <param name="database">The application's database; see <see cref="SqliteDatabase.Create"/>.</param>
@@ -67,12 +71,15 @@ public static class SqliteFence
         var file = FileOf(database);
         while (true)
         {
-            using var turn =
-                await WriterTurn.TakeAsync(file, Longest - TimeProvider.System.GetElapsedTime(start), cancellationToken)
-                ?? throw StayedBusy(file, resource, Longest, new SqliteException("database is locked", Busy));
             try
             {
-                return await TryAsync(database, resource, lockKey, token, work, cancellationToken);
+                var (came, result) = await WriterTurn.TakeAsync(
+                    file,
+                    Longest - TimeProvider.System.GetElapsedTime(start),
+                    () => TryAsync(database, resource, lockKey, token, work, cancellationToken),
+                    cancellationToken
+                );
+                return came ? result! : throw new SqliteException("database is locked", Busy);
             }
             catch (SqliteException busy) when (busy.Fault() is SqliteFault.InUse)
             {
@@ -120,7 +127,7 @@ public static class SqliteFence
         return Path.GetFullPath(connection.DataSource);
     }
 
-    private static async ValueTask<T> TryAsync<T>(
+    private static async Task<T> TryAsync<T>(
         DbDataSource database,
         string resource,
         LockKey lockKey,

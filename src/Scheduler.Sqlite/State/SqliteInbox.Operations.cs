@@ -38,6 +38,11 @@ internal sealed partial class SqliteInbox
         WHERE group_name = @group AND id IN @ids AND body IS NOT NULL AND (state IN ('failed', 'dead') OR (@force AND state = 'done'))
         """;
 
+    private const string Ignore = """
+        UPDATE inbox SET state = 'ignored', due_at = NULL, finished_at = @now
+        WHERE group_name = @group AND id IN @ids AND state IN ('received', 'failed', 'dead', 'quarantined')
+        """;
+
     // As an event of its own it has effects of its own.
     private const string Accept = """
         UPDATE inbox SET state = 'received', due_at = @now, dedupe_key = dedupe_key || '~' || id
@@ -73,6 +78,35 @@ internal sealed partial class SqliteInbox
                         now,
                     }
                 ),
+            cancellationToken
+        );
+    }
+
+    public ValueTask<int> IgnoreAsync(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckBatch(ids, IInbox.MaxBatch);
+        var now = Times.Of(time.GetUtcNow());
+        return database.WriteAsync(
+            connection =>
+                connection.Execute(
+                    Ignore,
+                    new
+                    {
+                        group,
+                        ids,
+                        now,
+                    }
+                ),
+            cancellationToken
+        );
+    }
+
+    public ValueTask<IReadOnlyList<InboxCounts>> CountAsync(IReadOnlyList<string> sources, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckBatch(sources, IInbox.MaxBatch);
+        var now = time.GetUtcNow();
+        return database.ReadAsync<IReadOnlyList<InboxCounts>>(
+            connection => [.. sources.Select(source => SqliteInboxCounts.Of(connection, group, source, now))],
             cancellationToken
         );
     }

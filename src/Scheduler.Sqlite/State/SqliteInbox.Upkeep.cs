@@ -15,6 +15,13 @@ internal sealed partial class SqliteInbox
           ORDER BY finished_at LIMIT @limit)
         """;
 
+    private const string DropDeadBodies = """
+        UPDATE inbox SET body = NULL WHERE number IN (
+          SELECT number FROM inbox INDEXED BY inbox_dead
+          WHERE group_name = @group AND received_at < @before AND state = 'dead' AND body IS NOT NULL
+          ORDER BY received_at LIMIT @limit)
+        """;
+
     // A row whose contradiction waits for a person is what that person compares it with.
     private const string Old = """
         SELECT number AS Number, id AS Id, conflicts_with AS ConflictsWith, content_hash AS ContentHash
@@ -46,25 +53,11 @@ internal sealed partial class SqliteInbox
 
     private readonly SqliteSteps _steps = new(database, time);
 
-    public ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
-    {
-        LedgerRules.CheckLimit(limit, 10_000);
-        var before = Times.Of(finishedBefore);
-        return _steps.RunAsync(
-            (connection, most) =>
-                connection.Execute(
-                    DropBodies,
-                    new
-                    {
-                        group,
-                        before,
-                        limit = most,
-                    }
-                ),
-            limit,
-            cancellationToken
-        );
-    }
+    public ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
+        DropAsync(DropBodies, finishedBefore, limit, cancellationToken);
+
+    public ValueTask<int> DropDeadBodiesAsync(DateTimeOffset receivedBefore, int limit, CancellationToken cancellationToken) =>
+        DropAsync(DropDeadBodies, receivedBefore, limit, cancellationToken);
 
     public ValueTask<int> DeleteAsync(string source, DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken)
     {
@@ -106,6 +99,26 @@ internal sealed partial class SqliteInbox
                         newest,
                         now,
                         error,
+                        limit = most,
+                    }
+                ),
+            limit,
+            cancellationToken
+        );
+    }
+
+    private ValueTask<int> DropAsync(string sql, DateTimeOffset time, int limit, CancellationToken cancellationToken)
+    {
+        LedgerRules.CheckLimit(limit, 10_000);
+        var before = Times.Of(time);
+        return _steps.RunAsync(
+            (connection, most) =>
+                connection.Execute(
+                    sql,
+                    new
+                    {
+                        group,
+                        before,
                         limit = most,
                     }
                 ),

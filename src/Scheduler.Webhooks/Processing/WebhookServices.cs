@@ -5,6 +5,7 @@ using Scheduler.Inbox;
 using Scheduler.Leases;
 using Scheduler.Runs;
 using Scheduler.Webhooks.Sources;
+using Scheduler.Webhooks.Telemetry;
 
 namespace Scheduler.Webhooks.Processing;
 
@@ -67,6 +68,15 @@ public static class WebhookServices
                 }
             );
         });
+        string[] names = [.. sources.Keys];
+        services.AddSingleton<IHostedService>(p => new InboxWatch(
+            p.GetRequiredService<StateGuard>(),
+            p.GetRequiredService<WebhookRoutes>(),
+            names,
+            new InboxMetrics(p.GetRequiredService<ReplicaIdentity>()),
+            p.GetRequiredService<TimeProvider>(),
+            p.GetRequiredService<ILogger<InboxWatch>>()
+        ));
         services.AddSingleton<IHostedService>(p => new WebhookService(
             p.GetRequiredService<EventProcessor>(),
             grace,

@@ -13,9 +13,11 @@ internal static class Commands
         scheduler: runs each [SingleInstance] job once over all replicas
 
         usage: scheduler [run] [options] [--Section:Key=value ...]
+               scheduler inbox COMMAND [options]
 
         commands
           run             run a worker until it is told to stop (default)
+          inbox           look at events of webhooks and decide about them: list, show, replay, resolve, dead (inbox --help)
 
         options of run
           --free-port     take a free port when the configured one is in use, and print it
@@ -29,7 +31,7 @@ internal static class Commands
         Configuration: appsettings.json in the current directory, or else beside the executable; then environment variables
         (Scheduler__Locks__Backend=redis); then the command line (--Scheduler:Locks:Backend=redis).
         Sections: Scheduler, Payments, Logs.
-        Exit codes: 0 stopped as told, 1 failed, 2 wrong use or configuration.
+        Exit codes: 0 done, or stopped as told, 1 failed, 2 wrong use or configuration.
         """;
 
     private static readonly string[] Sections = ["Scheduler:", "Payments:", "Logs:"];
@@ -37,10 +39,15 @@ internal static class Commands
     /// <summary>Reads the arguments and runs the command.</summary>
     public static async Task<int> RunAsync(string[] args, TextWriter output, TextWriter errors)
     {
+        var isInbox = args is ["inbox", ..];
         if (args.Any(a => a is "--help" or "-h" or "-?"))
         {
-            await output.WriteLineAsync(Help);
+            await output.WriteLineAsync(isInbox ? InboxCommand.Help : Help);
             return Ok;
+        }
+        if (isInbox)
+        {
+            return await InboxCommand.RunAsync(args[1..], output, errors, isTerminal: !Console.IsOutputRedirected);
         }
         if (args.Contains("--version"))
         {
@@ -50,7 +57,7 @@ internal static class Commands
         var commands = args.Where(a => !a.StartsWith('-')).ToList();
         if (commands is not [] and not ["run"])
         {
-            return await WrongAsync(errors, $"unknown command '{string.Join(' ', commands)}'; known: run");
+            return await WrongAsync(errors, $"unknown command '{string.Join(' ', commands)}'; known: run, inbox");
         }
         var overrides = new List<string>();
         var (freePort, sampleData) = (false, false);
@@ -81,7 +88,8 @@ internal static class Commands
     public static string Version =>
         typeof(Commands).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "0.0.0";
 
-    private static bool IsOverride(string arg) =>
+    /// <summary>Whether an argument sets a value of the configuration.</summary>
+    public static bool IsOverride(string arg) =>
         arg.StartsWith("--", StringComparison.Ordinal)
         && arg.Contains('=')
         && Array.Exists(Sections, s => arg.AsSpan(2).StartsWith(s, StringComparison.OrdinalIgnoreCase));

@@ -64,6 +64,10 @@ internal sealed class WebhooksOptions
     /// Default 30 days; 1 h to 36,500 days.</summary>
     public TimeSpan KeepBodies { get; set; } = TimeSpan.FromDays(30);
 
+    /// <summary>How long the bodies of dead events are kept by the job that prunes, from their arrival on; one without its body waits
+    /// still, but cannot be replayed. Default 90 days; 1 day to 36,500 days.</summary>
+    public TimeSpan KeepDead { get; set; } = TimeSpan.FromDays(90);
+
     /// <summary>How long keys, hashes and outcomes of finished events are kept where signatures cover a time; else for ever. Default 400
     /// days; 400 to 36,500 days, or 0 for ever.</summary>
     public TimeSpan KeepKeys { get; set; } = TimeSpan.FromDays(400);

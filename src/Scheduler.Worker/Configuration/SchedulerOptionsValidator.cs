@@ -167,6 +167,9 @@ internal static class SchedulerOptionsValidator
             yield return $"Scheduler:Webhooks:Degree is {options.Webhooks.Degree}; allowed is 1 to {IInbox.MaxBatch}.";
         }
         var keeps = Range("Scheduler:Webhooks:KeepBodies", options.Webhooks.KeepBodies, TimeSpan.FromHours(1), TimeSpan.FromDays(36_500));
+        keeps = keeps.Concat(
+            Range("Scheduler:Webhooks:KeepDead", options.Webhooks.KeepDead, TimeSpan.FromDays(1), TimeSpan.FromDays(36_500))
+        );
         if (options.Webhooks.KeepKeys != TimeSpan.Zero)
         {
             var keys = Range("Scheduler:Webhooks:KeepKeys", options.Webhooks.KeepKeys, TimeSpan.FromDays(400), TimeSpan.FromDays(36_500));

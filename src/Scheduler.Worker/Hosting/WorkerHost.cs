@@ -92,6 +92,7 @@ internal static class WorkerHost
         services.AddSingleton(p => new PruneInboxOptions
         {
             KeepBodies = settings.Scheduler.Webhooks.KeepBodies,
+            KeepDead = settings.Scheduler.Webhooks.KeepDead,
             KeepKeys = settings.Scheduler.Webhooks.KeepKeys,
             Sources = p.GetService<WebhookSources>() is { } sources ? [.. sources.Names] : [],
             TimedSources = p.GetService<WebhookSources>()?.Timed ?? [],

@@ -7,7 +7,7 @@ namespace Scheduler.Worker.Ingress;
 /// <summary>Lets events that were set aside be processed after all, where the present options and handlers can. Thread-safe.</summary>
 internal sealed class Reexamination(WebhookSources sources, StateGuard state)
 {
-    public const string NoBody = "Its body is no longer kept (Scheduler:Webhooks:KeepBodies), so there is nothing to process.";
+    public const string NoBody = "Its body is no longer kept (Scheduler:Webhooks:KeepBodies, KeepDead), so there is nothing to process.";
 
     /// <summary>To events of a source that is not configured.</summary>
     public static string NoSource(string source) => $"Scheduler:Webhooks:Sources has no source '{source}' on this replica.";
@@ -29,7 +29,9 @@ internal sealed class Reexamination(WebhookSources sources, StateGuard state)
         return received switch
         {
             { IsChanged: true } => null,
-            { Other: { } other } => $"By the present options of source '{arrival.Source}' it has a key of event {other}, which counts.",
+            { Other: { } other } =>
+                $"By the present options of source '{arrival.Source}' it has a key of event {other}, which counts; dismiss it with "
+                    + "decision=ignore.",
             _ => "It was changed by somebody else in this moment; look at it again.",
         };
     }

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Scheduler.Inbox;
-using Scheduler.Worker.Telemetry;
 
 namespace Scheduler.Worker.Operations;
 
@@ -33,44 +32,6 @@ internal static class InboxEndpoints
         return await state.CallAsync((s, token) => s.Inbox.FindAsync(id, token), context.RequestAborted) is { } found
             ? TypedResults.Ok(found)
             : NoSuchEvent();
-    }
-
-    public static async Task<IResult> ResolveAsync(
-        HttpContext context,
-        string id,
-        OperationsReader reader,
-        ILogger<OperationsReader> logger
-    )
-    {
-        var parameters = new Parameters(context, "decision");
-        var decision = parameters.Text("decision");
-        if (decision is not ("keepFirst" or "accept"))
-        {
-            parameters.Errors["decision"] = ["must be keepFirst or accept"];
-        }
-        if (parameters.Errors.Count > 0)
-        {
-            return TypedResults.ValidationProblem(parameters.Errors, title: "Bad parameters");
-        }
-        if (reader.State is not { } state)
-        {
-            return OperationsEndpoints.NoRecords();
-        }
-        var (found, isChanged) = await state.CallAsync(
-            (s, token) => s.Inbox.ResolveAsync(id, decision == "accept", token),
-            context.RequestAborted
-        );
-        if (found is null)
-        {
-            return NoSuchEvent();
-        }
-        if (!isChanged)
-        {
-            return NotNow($"Only a conflict can be resolved. This one is {WordOf(found.State)}.");
-        }
-        state.InboxFeed?.Send();
-        Log.EventChanged(logger, id, found.Source, $"resolved ({decision})", Caller.Of(context));
-        return TypedResults.Ok(found);
     }
 
     /// <summary>The filters of a list of events.</summary>

@@ -33,7 +33,8 @@ internal static class OperationsEndpoints
         changes.MapPost("/api/runs/{id}/retry", TriggerEndpoint.RetryAsync);
         changes.MapPost("/api/inbox/replay", InboxReplayEndpoints.ReplayAllAsync);
         changes.MapPost("/api/inbox/{id}/replay", InboxReplayEndpoints.ReplayAsync);
-        changes.MapPost("/api/inbox/{id}/resolve", InboxEndpoints.ResolveAsync);
+        changes.MapPost("/api/inbox/resolve", InboxResolveEndpoints.ResolveAllAsync);
+        changes.MapPost("/api/inbox/{id}/resolve", InboxResolveEndpoints.ResolveAsync);
     }
 
     private static IResult Ready(HttpContext context, ReplicaStatus status, BoundAddresses addresses)

@@ -58,6 +58,9 @@ internal static partial class Log
     [LoggerMessage(4026, LogLevel.Information, "{Count} events (source {Source}, state {State}) were replayed on request from {Client}")]
     public static partial void EventsReplayed(ILogger logger, int count, string? source, string state, string? client);
 
+    [LoggerMessage(4028, LogLevel.Information, "{Count} events (source {Source}, state {State}) were ignored on request from {Client}")]
+    public static partial void EventsIgnored(ILogger logger, int count, string? source, string state, string? client);
+
     [LoggerMessage(
         4027,
         LogLevel.Warning,

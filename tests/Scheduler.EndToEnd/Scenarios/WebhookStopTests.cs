@@ -2,14 +2,13 @@ using System.Net;
 using Microsoft.Data.Sqlite;
 using Scheduler.EndToEnd.Harness;
 using Scheduler.Testing;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>A worker is asked to stop while a handler works: the handler has the time of the stop, and its event is put back.</summary>
 public sealed class WebhookStopTests : Scenario
 {
-    private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(10) };
-
     [Fact]
     public async Task A_stop_takes_nothing_new_and_puts_back_what_its_handlers_cannot_finish()
     {
@@ -41,8 +40,8 @@ public sealed class WebhookStopTests : Scenario
             {"type":"payment.succeeded","orderId":"{{order}}","paymentId":"pay_{{order}}","merchantId":"m","amountMinor":100,
             "currency":"EUR","paidAt":"2026-01-31T12:00:00Z"}
             """;
-        using var response = await Http.SendAsync(WebhookTests.Signed(worker, $"msg-{order}", body), TestContext.Current.CancellationToken);
-        return response.StatusCode;
+        using var connection = await HttpConnection.OpenAsync(worker.Ingress, TestContext.Current.CancellationToken);
+        return (HttpStatusCode)await connection.SendAsync(Signer.Request($"msg-{order}", body), TestContext.Current.CancellationToken);
     }
 
     private static Task StateIsAsync(WorkerGroup group, string order, string state) =>

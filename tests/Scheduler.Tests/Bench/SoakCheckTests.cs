@@ -1,5 +1,4 @@
-using Scheduler.Bench.Webhooks;
-using Scheduler.Bench.Webhooks.Soak;
+using Scheduler.Testing.Webhooks;
 
 namespace Scheduler.Tests.Bench;
 

@@ -86,6 +86,65 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task What_nobody_will_process_is_ignored_and_its_order_goes_on()
+    {
+        // Of three orders the first event is dead, failed and of a type that nobody handles any more.
+        await _state.Inbox.AddAsync([Arrival("1", type: "a"), Arrival("2", type: "a"), Arrival("3", type: "removed")], Cancel);
+        await _state.Inbox.AddAsync([Arrival("1", type: "b"), Arrival("2", type: "b"), Arrival("3", type: "b")], Cancel);
+        await AddAsync(Unreadable("{"));
+        var taken = await ClaimAsync();
+        Assert.Equal(["1", "2"], taken.Select(c => c.Event.OrderKey));
+        var quarantined = Assert.Single(await ListAsync(InboxState.Quarantined));
+        string[] ids = [taken[0].Event.Id, taken[1].Event.Id, (await ListAsync()).Single(e => e.Type == "removed").Id, quarantined.Id];
+        // Not while somebody works at it, and not another group's.
+        Assert.Equal(2, await _state.Inbox.IgnoreAsync([.. ids, ids[3], "no-such-id"], Cancel));
+        await FinishAsync(taken[0], InboxState.Dead, error: "broken");
+        await FinishAsync(taken[1], InboxState.Failed, TimeSpan.FromHours(1), "broken");
+        Assert.Equal("3", Assert.Single(await ClaimAsync()).Event.OrderKey);
+        Assert.Equal(0, await (await OpenAsync("b")).Inbox.IgnoreAsync(ids, Cancel));
+
+        Assert.Equal(2, await _state.Inbox.IgnoreAsync(ids, Cancel));
+
+        Assert.Equal(["1", "2"], (await ClaimAsync()).Select(c => c.Event.OrderKey));
+        foreach (var id in ids)
+        {
+            var ignored = await FoundAsync(id);
+            Assert.Equal((InboxState.Ignored, true, true), (ignored.State, ignored.HasBody, ignored.FinishedAt is not null));
+        }
+        Assert.Equal(("broken", "no JSON"), ((await FoundAsync(ids[0])).Error, (await FoundAsync(ids[3])).Error));
+        Assert.Equal((InboxOutcome.Duplicate, ids[0]), Met(await AddAsync(Arrival("1", type: "a"))));
+        Assert.Equal(0, await _state.Inbox.IgnoreAsync(ids, Cancel));
+    }
+
+    [Fact]
+    public async Task What_waits_is_counted_by_source_and_what_is_due_by_type()
+    {
+        await AddAsync(Arrival("1", type: "a"));
+        await _state.Inbox.AddAsync([Arrival("2", type: "a"), Arrival("3", type: "a"), Arrival("4", type: "")], Cancel);
+        await AddAsync(Arrival("1", type: "b"));
+        await AddAsync(Arrival("9", type: "removed"));
+        await AddAsync(Unreadable("{") with { Source = "others" });
+        await (await OpenAsync("b")).Inbox.AddAsync([Arrival("1")], Cancel);
+        var dead = (await ClaimAsync(limit: 1))[0];
+        await FinishAsync(dead, InboxState.Dead);
+        await AddAsync(Arrival(dead.Event.OrderKey!, type: "a", content: "other"));
+        await _fixture.AgeAsync(TimeSpan.FromMinutes(7));
+
+        var counts = await _state.Inbox.CountAsync(["others", "payments", "none"], Cancel);
+
+        Assert.Equal(["others", "payments", "none"], counts.Select(c => c.Source));
+        Assert.Equal([(0, 0, 0, 1), (5, 1, 1, 0), (0, 0, 0, 0)], counts.Select(c => (c.Waiting, c.Dead, c.Conflicts, c.Quarantined)));
+        Assert.Empty(counts[0].Due);
+        Assert.Equal([("", 1), ("a", 2), ("b", 1), ("removed", 1)], counts[1].Due.Select(d => (d.Type, d.Count)));
+        Assert.All(counts[1].Due, d => Assert.InRange(d.Oldest, TimeSpan.FromMinutes(7), TimeSpan.FromMinutes(8)));
+        // What is held back and what is taken is not due; it waits all the same.
+        Assert.Equal(3, (await ClaimAsync()).Count);
+        await _fixture.AgeAsync(TimeSpan.FromSeconds(1));
+        counts = await _state.Inbox.CountAsync(["payments"], Cancel);
+        Assert.Equal((5, "removed"), (counts[0].Waiting, Assert.Single(counts[0].Due).Type));
+    }
+
+    [Fact]
     public async Task Lists_show_what_was_asked_for_once_the_newest_first()
     {
         await (await OpenAsync("b")).Inbox.AddAsync([.. Enumerable.Range(0, 5).Select(i => Arrival($"{i}"))], Cancel);

@@ -40,6 +40,33 @@ public abstract partial class StateConformance
     }
 
     [Fact]
+    public async Task Bodies_of_events_that_are_dead_for_long_are_dropped_and_they_hold_their_orders_still()
+    {
+        await _state.Inbox.AddAsync([Arrival("1", type: "a"), Arrival("2") with { ReceivedAt = Noon.AddDays(1) }, Arrival("3")], Cancel);
+        await AddAsync(Arrival("1", type: "b"));
+        foreach (var claim in await ClaimAsync(limit: 2))
+        {
+            await FinishAsync(claim, InboxState.Dead, error: "broken");
+        }
+        var dead = (await ListAsync(InboxState.Dead)).Single(e => e.OrderKey == "1");
+
+        Assert.Equal(0, await _state.Inbox.DropDeadBodiesAsync(Noon, 10, Cancel));
+        Assert.Equal(0, await (await OpenAsync("b")).Inbox.DropDeadBodiesAsync(Noon.AddDays(2), 10, Cancel));
+        Assert.Equal(1, await _state.Inbox.DropDeadBodiesAsync(Noon.AddHours(1), 10, Cancel));
+        Assert.Equal(1, await _state.Inbox.DropDeadBodiesAsync(Noon.AddDays(2), 10, Cancel));
+        Assert.Equal(0, await _state.Inbox.DropDeadBodiesAsync(Noon.AddDays(2), 10, Cancel));
+
+        var bare = await FoundAsync(dead.Id);
+        Assert.Equal((InboxState.Dead, false, "broken", "a:1"), (bare.State, bare.HasBody, bare.Error, bare.DedupeKey));
+        Assert.Equal((InboxOutcome.Duplicate, dead.Id), Met(await AddAsync(Arrival("1", type: "a"))));
+        // There is nothing to process, and what is behind it waits for a person still.
+        Assert.Equal(0, await _state.Inbox.ReplayAsync([dead.Id], force: true, Cancel));
+        Assert.Equal("3", Assert.Single(await ClaimAsync()).Event.OrderKey);
+        Assert.Equal(1, await _state.Inbox.IgnoreAsync([dead.Id], Cancel));
+        Assert.Equal("b:1", Assert.Single(await ClaimAsync()).Event.DedupeKey);
+    }
+
+    [Fact]
     public async Task A_finished_event_without_its_body_is_deleted_but_not_while_a_conflict_with_it_waits()
     {
         await _state.Inbox.AddAsync([Arrival("1"), Arrival("2", content: "a"), Arrival("3") with { Source = "others" }], Cancel);

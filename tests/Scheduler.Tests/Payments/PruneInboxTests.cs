@@ -20,7 +20,7 @@ public sealed class PruneInboxTests : IDisposable
     [Fact]
     public async Task Each_part_goes_on_until_none_is_left_and_the_log_says_what_was_done()
     {
-        (_inbox.Bodies, _inbox.Quarantined, _inbox.Events) = (2_500, 1_000, 7);
+        (_inbox.Bodies, _inbox.Dead, _inbox.Quarantined, _inbox.Events) = (2_500, 3, 1_000, 7);
 
         await JobOn(TimeSpan.FromDays(400)).PruneAsync(CancellationToken.None);
 
@@ -33,12 +33,14 @@ public sealed class PruneInboxTests : IDisposable
                 ("bodies", Text(now.AddDays(-30)), 1_000),
                 ("bodies", Text(now.AddDays(-30)), 1_000),
                 ("bodies", Text(now.AddDays(-30)), 500),
+                ("dead", Text(now.AddDays(-90)), 3),
                 // Only where an old delivery cannot come again.
                 ("events", $"stripe {Text(now.AddDays(-400))}", 7),
             ],
             _inbox.Calls
         );
         Assert.Contains("dropped 2500 bodies", Assert.Single(_log.Entries).Message, StringComparison.Ordinal);
+        Assert.Contains("3 of dead ones", Assert.Single(_log.Entries).Message, StringComparison.Ordinal);
         Assert.Contains("deleted 7 events", Assert.Single(_log.Entries).Message, StringComparison.Ordinal);
     }
 
@@ -73,6 +75,7 @@ public sealed class PruneInboxTests : IDisposable
         var options = new PruneInboxOptions
         {
             KeepBodies = TimeSpan.FromDays(30),
+            KeepDead = TimeSpan.FromDays(90),
             KeepKeys = keepKeys,
             KeepQuarantined = 10,
             Sources = Both,
@@ -95,6 +98,8 @@ public sealed class PruneInboxTests : IDisposable
     {
         public int Bodies { get; set; }
 
+        public int Dead { get; set; }
+
         public int Quarantined { get; set; }
 
         public int Events { get; set; }
@@ -112,6 +117,10 @@ public sealed class PruneInboxTests : IDisposable
                 case nameof(IInbox.DropBodiesAsync):
                     Bodies -= count = Math.Min(Bodies, limit);
                     Calls.Add(("bodies", Text((DateTimeOffset)args[0]!), count));
+                    break;
+                case nameof(IInbox.DropDeadBodiesAsync):
+                    Dead -= count = Math.Min(Dead, limit);
+                    Calls.Add(("dead", Text((DateTimeOffset)args[0]!), count));
                     break;
                 case nameof(IInbox.DeleteAsync):
                     Events -= count = Math.Min(Events, limit);

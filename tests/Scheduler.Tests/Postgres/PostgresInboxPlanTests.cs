@@ -96,6 +96,27 @@ public sealed class PostgresInboxPlanTests : IAsyncLifetime
         Assert.Equal(10, await _state.Inbox.DropQuarantinedAsync("payments", 10, 1_000, Stop));
     }
 
+    [Fact]
+    public async Task Counting_what_waits_reads_what_it_counts_and_no_more()
+    {
+        await _database.ExecuteAsync(
+            $"""
+            INSERT INTO scheduler.inbox (number, group_name, id, source, state, keyed, body_keyed, event_type, dedupe_key, order_key,
+              body_hash, content_hash, received_at, due_at, body_bytes, body)
+            SELECT nextval('scheduler.inbox_numbers'), 'test', gen_random_uuid(), 'shop', 'received', true, false, 't' || i % 3, 'b:' || i,
+              i::text, sha256(i::text::bytea), sha256(i::text::bytea), clock_timestamp(), clock_timestamp() - interval '1 minute', 1, 'a'
+            FROM generate_series(1, 30000) i
+            """
+        );
+        InboxCounts[] counts = [];
+        var pages = await PagesAsync(async () => counts = [.. await _state.Inbox.CountAsync(["payments", "shop", "none"], Stop)]);
+
+        Assert.Equal([(0, 20, 20), (InboxCounts.Most, 0, 0), (0, 0, 0)], counts.Select(c => (c.Waiting, c.Dead, c.Quarantined)));
+        Assert.Equal([("t0", 1_000), ("t1", 1_000), ("t2", 1_000)], counts[1].Due.Select(d => (d.Type, d.Count)));
+        // Each entry may cost a look at its row.
+        Assert.InRange(pages, 1, InboxCounts.Most + (3 * InboxCounts.MostDue) + (5 * MostPages));
+    }
+
     private async Task<long> PagesAsync(Func<Task> call)
     {
         var before = await ReadAsync();

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Data;
 using System.Data.Common;
 using Dapper;
@@ -5,6 +6,7 @@ using Microsoft.Data.Sqlite;
 using Scheduler.Locking;
 using Scheduler.Sqlite;
 using Scheduler.Sqlite.Fencing;
+using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Tests.Sqlite;
 
@@ -161,11 +163,49 @@ public sealed class SqliteFenceRaceTests : IAsyncDisposable
         Assert.Equal(1, await PayAsync(Older));
     }
 
+    [Fact]
+    public async Task Who_waits_for_another_process_blocks_no_thread_of_the_pool_and_its_turn_is_none_either()
+    {
+        Assert.Equal(1, await PayAsync(Older));
+        Assert.True(System.IO.File.Exists($"{File}.lock"));
+        var threads = new ConcurrentBag<bool>();
+        // As another process does in its turn.
+        var other = FileLock.Open($"{File}.lock");
+        other.Lock();
+        var paying = Enumerable.Range(0, 8).Select(i => PayAsync(Newer + i, threads: threads).AsTask()).ToList();
+
+        // Each call has returned to its caller by now, although none could begin: so none holds its thread.
+        Assert.All(paying, p => Assert.False(p.IsCompleted));
+        Assert.Empty(threads);
+        await Assert.ThrowsAsync<TimeoutException>(() => Task.WhenAny(paying).WaitAsync(TimeSpan.FromMilliseconds(100), Stop));
+        other.Dispose();
+
+        Assert.Equal(0, (await Task.WhenAll(paying).WaitAsync(Bound, Stop)).Sum());
+        Assert.Equal(Enumerable.Repeat(false, 8), threads);
+    }
+
+    [Fact]
+    public async Task Who_gives_up_waiting_for_another_process_leaves_at_once_and_the_next_has_its_turn()
+    {
+        var other = FileLock.Open($"{File}.lock");
+        other.Lock();
+        using var cancel = new CancellationTokenSource();
+        var first = PayAsync(Older, cancellation: cancel.Token).AsTask();
+        var second = PayAsync(Newer).AsTask();
+        await cancel.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first.WaitAsync(Bound, Stop));
+        other.Dispose();
+        Assert.Equal(1, await second.WaitAsync(Bound, Stop));
+        Assert.Equal([Newer], Paid());
+    }
+
     private ValueTask<int> PayAsync(
         long token,
         Pause? pause = null,
         DbDataSource? database = null,
-        CancellationToken? cancellation = null
+        CancellationToken? cancellation = null,
+        ConcurrentBag<bool>? threads = null
     ) =>
         SqliteFence.RunAsync(
             database ?? _database,
@@ -174,6 +214,7 @@ public sealed class SqliteFenceRaceTests : IAsyncDisposable
             new FencingToken(token),
             async (connection, transaction, _) =>
             {
+                threads?.Add(Thread.CurrentThread.IsThreadPoolThread);
                 var paid = await connection.ExecuteScalarAsync<int>("SELECT count(*) FROM payouts", transaction: transaction) > 0;
                 if (pause is not null)
                 {

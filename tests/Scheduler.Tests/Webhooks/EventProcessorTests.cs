@@ -91,7 +91,7 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
         Assert.Equal(3, tries);
         var dead = await one.FindAsync(ids[0]);
         Assert.Equal(("InvalidOperationException: broken 3", 3), (dead.Error, dead.Counted));
-        Assert.Equal((2, 1), (_log.Count(5001), _log.Count(5002)));
+        Assert.Equal((2, 1), (_log.Count(6001), _log.Count(6002)));
         Assert.Equal(InboxState.Done, (await one.FindAsync(ids[2])).State);
         Assert.Equal((InboxState.Received, 0), ((await one.FindAsync(ids[1])).State, (await one.FindAsync(ids[1])).Attempts));
 
@@ -223,7 +223,7 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
         Assert.All(ended, s => Assert.Equal(InboxState.Done, s));
         Assert.Equal(30, await MoneyAsync(database));
         // A second end would have come too late.
-        Assert.Equal((0, 0, 0), (_log.Count(5001), _log.Count(5003), _log.Count(5004)));
+        Assert.Equal((0, 0, 0), (_log.Count(6001), _log.Count(6003), _log.Count(6004)));
     }
 
     [Fact]
@@ -255,13 +255,13 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
             throw new InvalidOperationException("broken");
         };
         var ids = await one.AddAsync([Arrival("1", "a"), Arrival("1", "b")]);
-        await Eventually.Holds(() => _log.Count(5005) == 2);
+        await Eventually.Holds(() => _log.Count(6005) == 2);
         foreach (var id in ids)
         {
             var done = await one.FindAsync(id);
             Assert.Equal((InboxState.Done, (string?)null, 1), (done.State, done.Error, done.Attempts));
         }
-        Assert.Equal((0, 0), (_log.Count(5001), _log.Count(5003)));
+        Assert.Equal((0, 0), (_log.Count(6001), _log.Count(6003)));
         Assert.Equal(2, await MoneyAsync(database));
     }
 
@@ -283,11 +283,11 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
             return WebhookResult.Done;
         };
         var ids = await one.AddAsync([Arrival("1", "a")]);
-        await Eventually.Holds(() => _log.Count(5003) == 1);
+        await Eventually.Holds(() => _log.Count(6003) == 1);
         Assert.Equal(0, await MoneyAsync(database));
         await Eventually.Holds(async () => (await one.FindAsync(ids[0])).State == InboxState.Done);
         Assert.Equal((2, 1), (tries, await MoneyAsync(database)));
-        var failures = string.Join('\n', _log.Entries.Where(e => e.Id.Id == 5001).Select(e => e.Message));
+        var failures = string.Join('\n', _log.Entries.Where(e => e.Id.Id == 6001).Select(e => e.Message));
         Assert.True(failures.Length == 0, failures);
     }
 

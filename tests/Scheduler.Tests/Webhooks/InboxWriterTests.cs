@@ -222,6 +222,12 @@ public sealed class InboxWriterTests : IAsyncDisposable
             CancellationToken cancellationToken
         ) => throw new NotSupportedException();
 
+        public ValueTask<int> IgnoreAsync(IReadOnlyList<string> ids, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
+        public ValueTask<IReadOnlyList<InboxCounts>> CountAsync(IReadOnlyList<string> sources, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
         public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
@@ -231,6 +237,9 @@ public sealed class InboxWriterTests : IAsyncDisposable
             throw new NotSupportedException();
 
         public ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
+
+        public ValueTask<int> DropDeadBodiesAsync(DateTimeOffset receivedBefore, int limit, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
         public ValueTask<int> DeleteAsync(string source, DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>

@@ -48,6 +48,11 @@ internal sealed class MemoryInbox : IInbox
     public ValueTask<int> ReplayAsync(IReadOnlyList<string> ids, bool force, CancellationToken cancellationToken) =>
         throw new NotSupportedException();
 
+    public ValueTask<int> IgnoreAsync(IReadOnlyList<string> ids, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+    public ValueTask<IReadOnlyList<InboxCounts>> CountAsync(IReadOnlyList<string> sources, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
+
     public ValueTask<InboxChange> ResolveAsync(string id, bool accept, CancellationToken cancellationToken) =>
         throw new NotSupportedException();
 
@@ -57,6 +62,9 @@ internal sealed class MemoryInbox : IInbox
         throw new NotSupportedException();
 
     public ValueTask<int> DropBodiesAsync(DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
+
+    public ValueTask<int> DropDeadBodiesAsync(DateTimeOffset receivedBefore, int limit, CancellationToken cancellationToken) =>
         throw new NotSupportedException();
 
     public ValueTask<int> DeleteAsync(string source, DateTimeOffset finishedBefore, int limit, CancellationToken cancellationToken) =>

@@ -45,6 +45,7 @@ public sealed class BadInputTests
     [InlineData("Scheduler:Jobs:SettlePayouts:Lease", "00:00:00.9", "00:00:00.9")]
     [InlineData("Scheduler:Jobs:SettlePayouts:Lease", "00:00:31", "00:00:31")]
     [InlineData("Scheduler:Webhooks:KeepBodies", "00:59:59", "00:59:59; allowed is 01:00:00 to 36500.00:00:00.")]
+    [InlineData("Scheduler:Webhooks:KeepDead", "23:59:59", "23:59:59; allowed is 1.00:00:00 to 36500.00:00:00.")]
     [InlineData("Scheduler:Webhooks:KeepKeys", "399.00:00:00", "allowed is 400.00:00:00 to 36500.00:00:00, or 00:00:00 for ever.")]
     [InlineData("Logs:MaxFiles", "0", "allowed is 1 to 1000")]
     [InlineData("Payments:BatchSize", "0", "allowed is 1 to 10000")]

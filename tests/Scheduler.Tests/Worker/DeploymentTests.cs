@@ -49,6 +49,37 @@ public sealed partial class DeploymentTests
         Assert.All(operations, o => Assert.True(System.Net.IPAddress.IsLoopback(o.Address)));
     }
 
+    [Fact]
+    public void Senders_reach_the_ingress_and_nothing_else()
+    {
+        var options = Bind(PodVariables()).Scheduler;
+        Assert.Equal(["payments"], options.Webhooks.Sources.Keys);
+        Assert.Null(Addresses.TryParse(options.Ingress.Urls, out var ingress));
+        Assert.Null(Addresses.TryParse(options.Operations.HealthUrls, out var health));
+        Assert.Equal(
+            [("health", health[0].Port), ("webhooks", ingress[0].Port)],
+            ContainerPort()
+                .Matches(Kubernetes)
+                .Select(m => (m.Groups["name"].Value, int.Parse(m.Groups["port"].Value, CultureInfo.InvariantCulture)))
+                .OrderBy(p => p.Item1, StringComparer.Ordinal)
+        );
+        Assert.Contains("port: 80, targetPort: webhooks }", Kubernetes, StringComparison.Ordinal);
+        Assert.Contains("ingress: [ { ports: [ { port: webhooks }, { port: health } ] } ]", Kubernetes, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_secret_comes_from_the_secret_alone()
+    {
+        string[] secret = ["ConnectionString", "Secrets__0"];
+        var names = PodVariables().Keys.Where(n => secret.Any(s => n.EndsWith(s, StringComparison.Ordinal))).ToList();
+
+        Assert.Equal(4, names.Count);
+        Assert.All(
+            names,
+            n => Assert.Matches($"- name: {n}\n +valueFrom: {{ secretKeyRef: {{ name: scheduler, key: [a-z]+ }} }}\n", Kubernetes)
+        );
+    }
+
     [Theory]
     [InlineData("runAsNonRoot: true")]
     [InlineData("readOnlyRootFilesystem: true")]
@@ -117,7 +148,8 @@ public sealed partial class DeploymentTests
             n =>
                 values.TryGetValue(n, out var value) ? value
                 : n.EndsWith("Name", StringComparison.Ordinal) ? "pod-1"
-                : n.EndsWith("State__ConnectionString", StringComparison.Ordinal) ? "Host=db;Database=shop;Username=scheduler"
+                : n.StartsWith("Scheduler__State__", StringComparison.Ordinal) ? "Host=db;Database=shop;Username=scheduler"
+                : n.EndsWith("Secrets__0", StringComparison.Ordinal) ? $"whsec_{Convert.ToBase64String(new byte[32])}"
                 : (string?)"redis:6379"
         );
     }
@@ -132,6 +164,9 @@ public sealed partial class DeploymentTests
 
     [GeneratedRegex("- \\{ name: (?<name>[A-Za-z_0-9]+), value: \"(?<value>[^\"]*)\" \\}", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex PodValue();
+
+    [GeneratedRegex("name: (?<name>[a-z]+), containerPort: (?<port>[0-9]+)", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex ContainerPort();
 
     [GeneratedRegex("path: (?<path>/health/[a-z]+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Path();

@@ -13,7 +13,7 @@ namespace Scheduler.Tests.Worker;
 
 /// <summary>What people do with the inbox over HTTP, and what is kept of who asked; on a source whose event type is an unsigned
 /// header.</summary>
-public sealed class InboxHttpTests : IAsyncDisposable
+public sealed partial class InboxHttpTests : IAsyncDisposable
 {
     private const string Secret = "a secret of the test";
     private const string Paid = "payment.succeeded";
@@ -135,7 +135,18 @@ public sealed class InboxHttpTests : IAsyncDisposable
         var taken = await app.PostAsync($"/api/inbox/{id}/replay?force=true");
         Assert.Equal(409, taken.Status);
         Assert.Contains(other, Detail(taken), StringComparison.Ordinal);
+        Assert.Contains("decision=ignore", Detail(taken), StringComparison.Ordinal);
         Assert.Equal("quarantined", (await app.GetAsync($"/api/inbox/{id}")).Json.GetProperty("state").GetString());
+        // So it is dismissed.
+        Assert.Equal("ignored", (await app.PostAsync($"/api/inbox/{id}/resolve?decision=ignore")).Json.GetProperty("state").GetString());
+        var again = await app.PostAsync($"/api/inbox/{id}/resolve?decision=ignore");
+        Assert.Equal(409, again.Status);
+        Assert.Contains("This one is ignored", Detail(again), StringComparison.Ordinal);
+        Assert.Contains(
+            "Only a conflict",
+            Detail(await app.PostAsync($"/api/inbox/{id}/resolve?decision=accept")),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -200,6 +211,37 @@ public sealed class InboxHttpTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Events_of_a_type_whose_handler_is_gone_are_ignored_in_bulk()
+    {
+        await using var app = await StartAsync();
+        var ids = new List<string>();
+        foreach (var order in (string[])["1", "2", "3"])
+        {
+            // As it was stored while there was a handler, which the next build has no more.
+            ids.Add(Id(await DeliverAsync(app, Payment(order), "former")));
+        }
+        await using (var connection = new SqliteConnection($"Data Source={_folder.FullName}/state.db"))
+        {
+            await connection.ExecuteAsync("UPDATE inbox SET state = 'received', due_at = 0, finished_at = NULL");
+        }
+        Assert.Equal(400, (await app.PostAsync("/api/inbox/resolve?decision=ignore")).Status);
+        Assert.Equal(400, (await app.PostAsync("/api/inbox/resolve?decision=ignore&state=done")).Status);
+        Assert.Equal(400, (await app.PostAsync("/api/inbox/resolve?decision=accept&state=received")).Status);
+        var none = (await app.PostAsync($"/api/inbox/resolve?decision=ignore&state=received&type={Paid}")).Json;
+        Assert.Equal(0, none.GetProperty("changed").GetInt32());
+
+        var first = (await app.PostAsync("/api/inbox/resolve?decision=ignore&state=received&source=payments&type=former&limit=2")).Json;
+        Assert.Equal((2, 0), (first.GetProperty("changed").GetInt32(), first.GetProperty("left").GetInt32()));
+        var rest = (await app.PostAsync($"/api/inbox/resolve?decision=ignore&state=received&cursor={first.GetProperty("next")}")).Json;
+        Assert.Equal((1, null), (rest.GetProperty("changed").GetInt32(), rest.GetProperty("next").GetString()));
+        foreach (var id in ids)
+        {
+            await ShowsAsync(app, id, "ignored", attempts: 0);
+        }
+        Assert.Equal("1 events", (await app.GetAsync("/api/audit?limit=1")).Items[0].GetProperty("detail").GetString());
+    }
+
+    [Fact]
     public async Task Who_asked_for_a_change_is_kept_with_what_became_of_it()
     {
         await using var app = await StartAsync(("Scheduler:Jobs:talk:Type", "TalkingJob"), ("Scheduler:Jobs:talk:Every", "01:00:00"));
@@ -221,7 +263,7 @@ public sealed class InboxHttpTests : IAsyncDisposable
                 ("trigger", "job talk", null, 202, $"run {Id(run)}"),
                 ("resume", "job talk", null, 200, null),
                 ("pause", "job talk", null, 200, null),
-                ("resolve", "event none", "decision=both", 400, "decision must be keepFirst or accept"),
+                ("resolve", "event none", "decision=both", 400, "decision must be keepFirst or accept or ignore"),
                 ("resolve", "event none", "decision=accept", 404, "There is no event with this id in the group's inbox."),
             ],
             entries.Select(e =>
@@ -292,12 +334,13 @@ public sealed class InboxHttpTests : IAsyncDisposable
         return Id(delivered);
     }
 
-    private static Task ShowsAsync(WorkerApp app, string id, string state, int attempts) =>
+    private static Task ShowsAsync(WorkerApp app, string id, string state, int? attempts = null) =>
         Eventually.Holds(
             async () =>
             {
                 var shown = (await app.GetAsync($"/api/inbox/{id}")).Json;
-                return shown.GetProperty("state").GetString() == state && shown.GetProperty("attempts").GetInt32() == attempts;
+                return shown.GetProperty("state").GetString() == state
+                    && (attempts is null || shown.GetProperty("attempts").GetInt32() == attempts);
             },
             what: string.Create(CultureInfo.InvariantCulture, $"event {id} is {state} after attempt {attempts}")
         );

@@ -2,12 +2,12 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 
-namespace Scheduler.Bench.Webhooks.Sending;
+namespace Scheduler.Testing.Webhooks;
 
 /// <summary>What a sender of <c>standard-webhooks</c> signs with, and the requests that it makes.</summary>
-internal static class Signer
+public static class Signer
 {
-    /// <summary>The source that is measured.</summary>
+    /// <summary>The source that it delivers to.</summary>
     public const string Source = "payments";
 
     private const string KeyText = "c2NoZWR1bGVyLWJlbmNoLXdlYmhvb2tzLWtleS0wMQ==";
@@ -31,7 +31,7 @@ internal static class Signer
         return Encoding.UTF8.GetBytes(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"POST /webhooks/{Source} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+                $"POST /webhooks/{Source} HTTP/1.1\r\nHost: replica\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
             ) + $"webhook-id: {id}\r\nwebhook-timestamp: {time}\r\nwebhook-signature: v1,{signature}\r\n\r\n{body}"
         );
     }

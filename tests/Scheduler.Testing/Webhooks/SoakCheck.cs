@@ -1,4 +1,15 @@
-namespace Scheduler.Bench.Webhooks.Soak;
+namespace Scheduler.Testing.Webhooks;
+
+/// <summary>One row of the inbox.</summary>
+public sealed record InboxRow(long Number, string State, string? EventId, string? OrderKey);
+
+/// <summary>One effect.</summary>
+/// <param name="Seq">The order in which they were committed.</param>
+/// <param name="OrderKey">The order.</param>
+/// <param name="EventId">The sender's id of the event.</param>
+/// <param name="Number">The event's number of arrival.</param>
+/// <param name="Replica">Who applied it.</param>
+public sealed record EffectRow(long Seq, string OrderKey, string EventId, long Number, string Replica);
 
 /// <summary>What the tables say against what the senders were told.</summary>
 /// <param name="Lost">Events that were answered and have no row, or no effect.</param>
@@ -8,7 +19,7 @@ namespace Scheduler.Bench.Webhooks.Soak;
 /// <param name="Unfounded">Rows and effects of events that nobody may have sent, or that were refused.</param>
 /// <param name="Unanswered">Events of which more than one copy was answered as accepted, or none though each try was answered.</param>
 /// <param name="Contradictions">Contradictions that are not kept once.</param>
-internal sealed record SoakCheck(int Lost, int Doubled, int OutOfOrder, int Unfounded, int Unanswered, int Contradictions)
+public sealed record SoakCheck(int Lost, int Doubled, int OutOfOrder, int Unfounded, int Unanswered, int Contradictions)
 {
     /// <summary>Compares.</summary>
     /// <param name="events">What was sent.</param>

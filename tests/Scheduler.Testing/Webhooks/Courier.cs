@@ -1,16 +1,15 @@
 using System.Collections.Concurrent;
 using System.Net.Sockets;
 using System.Text;
-using Scheduler.Bench.Webhooks.Sending;
 
-namespace Scheduler.Bench.Webhooks.Soak;
+namespace Scheduler.Testing.Webhooks;
 
 /// <summary>What became of one delivery.</summary>
 /// <param name="Status">The status of the answer.</param>
 /// <param name="Text">The answer.</param>
 /// <param name="Unknown">How many tries before it may have been taken in: they had no answer, or 503, which may stand for a commit of
 /// unknown outcome.</param>
-internal readonly record struct Receipt(int Status, string Text, int Unknown)
+public readonly record struct Receipt(int Status, string Text, int Unknown)
 {
     /// <summary>What the answer says about the event, or its status.</summary>
     public string Word =>
@@ -20,14 +19,14 @@ internal readonly record struct Receipt(int Status, string Text, int Unknown)
 }
 
 /// <summary>Delivers to replicas of which some are down: another one is tried until one answers, as senders do. Thread-safe.</summary>
-/// <param name="urls">Where they are.</param>
-internal sealed class Courier(IReadOnlyList<string> urls) : IDisposable
+/// <param name="urls">Where they are now.</param>
+public sealed class Courier(Func<IReadOnlyList<string>> urls) : IDisposable
 {
     private static readonly TimeSpan TryLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
-    private readonly ConcurrentBag<HttpConnection>[] _idle = [.. urls.Select(_ => new ConcurrentBag<HttpConnection>())];
+    private readonly ConcurrentDictionary<string, ConcurrentBag<HttpConnection>> _idle = new(StringComparer.Ordinal);
     private long _deliveries;
     private long _broken;
     private long _later;
@@ -49,21 +48,24 @@ internal sealed class Courier(IReadOnlyList<string> urls) : IDisposable
     {
         using var patience = new CancellationTokenSource(Patience, TimeProvider.System);
         var unknown = 0;
-        for (var replica = first % urls.Count; !patience.IsCancellationRequested; replica = (replica + 1) % urls.Count)
+        for (var attempt = 0; !patience.IsCancellationRequested; attempt++)
         {
+            var all = urls();
+            var url = all[(first + attempt) % all.Count];
+            var idle = _idle.GetOrAdd(url, static _ => []);
             using var limit = new CancellationTokenSource(TryLimit, TimeProvider.System);
             HttpConnection? connection = null;
             try
             {
-                if (!_idle[replica].TryTake(out connection))
+                if (!idle.TryTake(out connection))
                 {
-                    connection = await HttpConnection.OpenAsync(new Uri(urls[replica]), limit.Token);
+                    connection = await HttpConnection.OpenAsync(new Uri(url), limit.Token);
                 }
                 var status = await connection.SendAsync(request, limit.Token);
                 var receipt = new Receipt(status, Encoding.UTF8.GetString(connection.Answer), unknown);
                 if (status < 400)
                 {
-                    _idle[replica].Add(connection);
+                    idle.Add(connection);
                 }
                 else
                 {
@@ -95,7 +97,7 @@ internal sealed class Courier(IReadOnlyList<string> urls) : IDisposable
 
     public void Dispose()
     {
-        foreach (var connection in _idle.SelectMany(i => i))
+        foreach (var connection in _idle.Values.SelectMany(i => i))
         {
             connection.Dispose();
         }

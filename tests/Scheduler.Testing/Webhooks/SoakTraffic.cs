@@ -1,15 +1,14 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
-using Scheduler.Bench.Webhooks.Sending;
 
-namespace Scheduler.Bench.Webhooks.Soak;
+namespace Scheduler.Testing.Webhooks;
 
 /// <summary>What senders know of one event.</summary>
 /// <param name="Id">Its id.</param>
 /// <param name="Order">Its order.</param>
 /// <param name="Step">Which step of the order it is; the step before was answered before it was sent.</param>
-internal sealed record SentEvent(string Id, string Order, int Step)
+public sealed record SentEvent(string Id, string Order, int Step)
 {
     private int _accepted;
     private int _unknown;
@@ -30,24 +29,42 @@ internal sealed record SentEvent(string Id, string Order, int Step)
     }
 }
 
+/// <summary>What is sent.</summary>
+/// <param name="Orders">How many orders.</param>
+/// <param name="Steps">How many events an order has.</param>
+/// <param name="Body">The body of a step of an order, by a number of its own that changes its content; begins with those of
+/// <see cref="Signer.Body"/>.</param>
+public sealed record SoakPlan(int Orders, int Steps, Func<int, string, long, string> Body)
+{
+    /// <summary>How many senders send at once.</summary>
+    public int Senders { get; init; } = 48;
+
+    /// <summary>How many copies wait to be delivered late, before any is.</summary>
+    public int LateCopies { get; init; } = 2_000;
+
+    /// <summary>Of so many orders one ends with a contradiction.</summary>
+    public int EveryConflict { get; init; } = 50;
+
+    /// <summary>Of so many orders one has deliveries that are not genuine.</summary>
+    public int EveryForgery { get; init; } = 40;
+
+    /// <summary>Of so many orders one has a delivery that is too large.</summary>
+    public int EveryOversize { get; init; } = 200;
+
+    /// <summary>What the source takes.</summary>
+    public int MaxBodyBytes { get; init; } = 64 * 1024;
+}
+
 /// <summary>
 /// Many senders at once. Each event is delivered one to five times: some copies together, to different replicas, the others later, in any
 /// order. Some orders end with a contradiction; between them come deliveries that are not genuine or too large.
 /// </summary>
-internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wrong)
+public sealed class SoakTraffic(Courier courier, SoakPlan plan, Action<string> wrong)
 {
-    /// <summary>How many events an order has.</summary>
-    public const int Steps = 5;
-
     /// <summary>Begins the ids of what must not be taken.</summary>
     public const string Forged = "forged";
 
-    private const int Senders = 48;
     private const int MostCopies = 5;
-    private const int LateCopies = 2_000;
-    private const int EveryConflict = 50;
-    private const int EveryForgery = 40;
-    private const int EveryOversize = 200;
 
     private static readonly byte[] OtherKey = Encoding.UTF8.GetBytes("another key of 32 bytes, not ours");
 
@@ -71,11 +88,11 @@ internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wr
     public long Refused => Interlocked.Read(ref _refused);
 
     /// <summary>How many orders are sent so far.</summary>
-    public int Sent => Math.Min(Volatile.Read(ref _next) + 1, orders);
+    public int Sent => Math.Min(Volatile.Read(ref _next) + 1, plan.Orders);
 
     public async Task RunAsync()
     {
-        await Task.WhenAll(Enumerable.Range(0, Senders).Select(_ => Task.Run(SendAsync)));
+        await Task.WhenAll(Enumerable.Range(0, plan.Senders).Select(_ => Task.Run(SendAsync)));
         while (TakeLate(always: true) is { } copy)
         {
             await DeliverAsync(copy.Request, copy.Event);
@@ -84,26 +101,25 @@ internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wr
 
     private async Task SendAsync()
     {
-        while (Interlocked.Increment(ref _next) is var order && order < orders)
+        while (Interlocked.Increment(ref _next) is var order && order < plan.Orders)
         {
             var name = string.Create(CultureInfo.InvariantCulture, $"order-{order:d6}");
-            for (var step = 1; step <= Steps; step++)
+            for (var step = 1; step <= plan.Steps; step++)
             {
-                await SendStepAsync(new SentEvent($"evt_{name}_{step}", name, step), (order * Steps) + step);
+                await SendStepAsync(new SentEvent($"evt_{name}_{step}", name, step), (order * plan.Steps) + step);
             }
-            if (order % EveryConflict == 0)
+            if (order % plan.EveryConflict == 0)
             {
                 await ContradictAsync(name, order);
             }
-            if (order % EveryForgery == 0)
+            if (order % plan.EveryForgery == 0)
             {
                 await ForgeAsync(name, order);
             }
-            if (order % EveryOversize == 0)
+            if (order % plan.EveryOversize == 0)
             {
-                var body = Signer
-                    .Body(EffectHandler.TypeOf(1), $"{Forged}-large-{name}", order)
-                    .Replace("\"card\"", $"\"{new string('x', WebhookReplica.MaxBodyBytes)}\"", StringComparison.Ordinal);
+                var body = plan.Body(1, $"{Forged}-large-{name}", order)
+                    .Replace("\"card\"", $"\"{new string('x', plan.MaxBodyBytes)}\"", StringComparison.Ordinal);
                 await RefuseAsync(Signer.Request($"{Forged}-large-{name}", body), "413", order);
             }
         }
@@ -112,7 +128,7 @@ internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wr
     private async Task SendStepAsync(SentEvent sent, int index)
     {
         Events.Add(sent);
-        var request = Signer.Request(sent.Id, Signer.Body(EffectHandler.TypeOf(sent.Step), sent.Order, index));
+        var request = Signer.Request(sent.Id, plan.Body(sent.Step, sent.Order, index));
         int together;
         lock (_gate)
         {
@@ -134,7 +150,7 @@ internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wr
     {
         lock (_gate)
         {
-            if (_late.Count == 0 || (!always && _late.Count < LateCopies))
+            if (_late.Count == 0 || (!always && _late.Count < plan.LateCopies))
             {
                 return null;
             }
@@ -165,9 +181,9 @@ internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wr
     private async Task ContradictAsync(string order, int index)
     {
         // In turn by the dedupe key and by the event id.
-        var byKey = index / EveryConflict % 2 == 0;
-        var (id, of) = byKey ? ($"evt_{order}_other", order) : ($"evt_{order}_{Steps}", $"other-{order}");
-        var request = Signer.Request(id, Signer.Body(EffectHandler.TypeOf(Steps), of, -index - 1));
+        var byKey = index / plan.EveryConflict % 2 == 0;
+        var (id, of) = byKey ? ($"evt_{order}_other", order) : ($"evt_{order}_{plan.Steps}", $"other-{order}");
+        var request = Signer.Request(id, plan.Body(plan.Steps, of, -index - 1));
         Conflicts.Add(byKey ? id : of);
         var first = await courier.DeliverAsync(request, index);
         // The try before may have been the one that was kept.
@@ -185,7 +201,7 @@ internal sealed class SoakTraffic(Courier courier, int orders, Action<string> wr
     private async Task ForgeAsync(string order, int index)
     {
         var id = $"{Forged}-{order}";
-        var body = Signer.Body(EffectHandler.TypeOf(1), id, index);
+        var body = plan.Body(1, id, index);
         await RefuseAsync(Signer.Request(id, body, OtherKey), "401", index);
         var genuine = Encoding.UTF8.GetString(Signer.Request(id, body));
         // A digit of the body, and the signature left out.

@@ -1,13 +1,13 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace Scheduler.Bench.Webhooks.Sending;
+namespace Scheduler.Testing.Webhooks;
 
 /// <summary>
 /// One connection of HTTP/1.1 that sends requests whose bytes are ready, one after another: client and server share the processors, so
 /// what an ordinary client costs would be missing in what is measured. For one request at a time.
 /// </summary>
-internal sealed class HttpConnection : IDisposable
+public sealed class HttpConnection : IDisposable
 {
     private const int StatusAt = 9;
     private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
