@@ -30,7 +30,7 @@ internal sealed class StateDatabase : IAsyncDisposable
     private volatile NpgsqlDataSource? _source;
     private volatile bool _limitsInTransaction;
     private volatile bool _disposed;
-    private volatile int _level = (int)Level.Correctness;
+    private volatile string? _weakness;
     private bool _tookNoOptions;
     private int _calls;
 
@@ -45,7 +45,10 @@ internal sealed class StateDatabase : IAsyncDisposable
     public StatePlace Place { get; }
 
     /// <summary>The level that was found when it was opened last.</summary>
-    public Level Level => (Level)_level;
+    public Level Level => _weakness is null ? Level.Correctness : Level.Efficiency;
+
+    /// <summary>Why it was not the better level.</summary>
+    public string? Weakness => _weakness;
 
     public ILogger Log => _log;
 
@@ -311,11 +314,10 @@ internal sealed class StateDatabase : IAsyncDisposable
     private void Settle(ServerFacts facts)
     {
         var weakness = facts.FindWeakness();
-        var level = weakness is null ? Level.Correctness : Level.Efficiency;
-        if (weakness is not null && (_source is null || Level != level))
+        if (weakness is not null && (_source is null || _weakness is null))
         {
             Telemetry.Log.Weak(_log, Place.Name, weakness);
         }
-        _level = (int)level;
+        _weakness = weakness;
     }
 }
