@@ -15,8 +15,15 @@ public sealed class MySqlFenceTests : SqlFenceConformance
 
     protected override string Kind => "mysql";
 
-    protected override (int Port, Func<int, string> Through)? Network =>
-        (_server.Port, port => new MySqlConnectionStringBuilder(Place) { Port = (uint)port }.ConnectionString);
+    [Fact]
+    public async Task A_fence_adds_one_round_trip() =>
+        Assert.Equal(
+            1,
+            await CountRoundTripsOfAFenceAsync(
+                _server.Port,
+                port => new MySqlConnectionStringBuilder(Place) { Port = (uint)port }.ConnectionString
+            )
+        );
 
     [Fact]
     public async Task Of_two_in_a_deadlock_the_one_that_the_server_ends_is_tried_again()

@@ -1,8 +1,6 @@
 using Npgsql;
 using Scheduler.Postgres.Fencing;
 using Scheduler.Testing.Servers;
-using Scheduler.TestPeer;
-using Scheduler.TestPeer;
 using Scheduler.Tests.Conformance;
 
 namespace Scheduler.Tests.Postgres;
@@ -14,8 +12,15 @@ public sealed class PostgresFenceConformance : SqlFenceConformance
 
     protected override string Kind => "postgres";
 
-    protected override (int Port, Func<int, string> Through)? Network =>
-        (_server.Port, port => new NpgsqlConnectionStringBuilder(Place) { Port = port }.ConnectionString);
+    [Fact]
+    public async Task A_fence_adds_one_round_trip() =>
+        Assert.Equal(
+            1,
+            await CountRoundTripsOfAFenceAsync(
+                _server.Port,
+                port => new NpgsqlConnectionStringBuilder(Place) { Port = port }.ConnectionString
+            )
+        );
 
     [Fact]
     public async Task A_holder_that_is_stopped_in_its_transaction_is_ended_by_the_server_and_undone()

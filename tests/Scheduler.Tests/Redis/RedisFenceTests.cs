@@ -14,12 +14,12 @@ public sealed class RedisFenceTests : FenceConformance
 
     protected override string Kind => "redis";
 
-    protected override (int Port, Func<int, string> Through)? Network => (_server.Port, port => $"127.0.0.1:{port}");
+    private IDatabase Database => ((RedisPayouts)Payouts).Database;
 
     /// <summary>A script is one round trip, with a fence or without.</summary>
-    protected override int RoundTripsOfAFence => 0;
-
-    private IDatabase Database => ((RedisPayouts)Payouts).Database;
+    [Fact]
+    public async Task A_fence_adds_no_round_trip() =>
+        Assert.Equal(0, await CountRoundTripsOfAFenceAsync(_server.Port, port => $"127.0.0.1:{port}"));
 
     /// <summary>The counter-example: Redis undoes nothing, so what is written before the fence is raised stays.</summary>
     [Fact]
@@ -49,7 +49,7 @@ public sealed class RedisFenceTests : FenceConformance
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() =>
             RunAsync("return 1", [.. Enumerable.Repeat((RedisKey)"a", RedisFence.MostArguments + 1)], [])
         );
-        Assert.True((await RunAsync("return 1", [], [.. Enumerable.Repeat((RedisValue)"a", RedisFence.MostArguments)]))!.ToString() == "1");
+        Assert.Equal("1", $"{await RunAsync("return 1", [], [.. Enumerable.Repeat((RedisValue)"a", RedisFence.MostArguments)])}");
     }
 
     [Fact]
