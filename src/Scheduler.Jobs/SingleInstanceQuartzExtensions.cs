@@ -242,7 +242,7 @@ public static class SingleInstanceQuartzExtensions
             guard,
             context.Replica,
             options.Leases,
-            info => services.GetRequiredService<LevelCheck>().ThrowIfTooWeak(store.Traits.Name, info.Level),
+            info => services.GetRequiredService<LevelCheck>().ThrowIfTooWeak(store.Traits.Name, info.Level, info.Warnings),
             context.Loggers.CreateLogger<StorePairing>()
         );
         return new LockProvider(store, options.Leases, context.Replica, context.Time, context.Loggers, pairing);

@@ -16,5 +16,6 @@ return args switch
         cycles
     ),
     ["effect", var place, var kind, var calls, var dieAt] => await EffectCommands.AttemptAsync(place, kind, calls, dieAt),
+    ["pay", var kind, var place, var token, var where] => await FenceCommands.PayAsync(kind, place, token, where),
     _ => SqliteCommands.Usage(),
 };

@@ -147,8 +147,12 @@ public interface IState : IAsyncDisposable
     /// <summary>The backend's name in the configuration, for example <c>sqlite</c>.</summary>
     string Name { get; }
 
-    /// <summary>The level that it reaches.</summary>
+    /// <summary>The level that it reaches; known when it has been opened.</summary>
     Level Level { get; }
+
+    /// <summary>Why it reaches no better level and how it would, as a sentence of its server; <see langword="null"/> if that is not
+    /// known, or it could not be better.</summary>
+    string? Weakness => null;
 
     /// <summary>The run ledger.</summary>
     IRunLedger Runs { get; }

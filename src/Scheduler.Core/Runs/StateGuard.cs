@@ -58,6 +58,9 @@ public sealed class StateGuard : IAsyncDisposable
     /// <summary>The level that the State reaches.</summary>
     public Locking.Level Level => _state.Level;
 
+    /// <summary>See <see cref="IState.Weakness"/>.</summary>
+    public string? Weakness => _state.Weakness;
+
     /// <summary>See <see cref="IState.InboxFeed"/>.</summary>
     public Inbox.IInboxFeed? InboxFeed => _state.InboxFeed;
 

@@ -71,6 +71,8 @@ public sealed class StorePairing(
             // Looked at first: a replica that may not use this store must not make State its pair.
             var noted = await store.PairAsync(null, Silence, cancellationToken);
             var mark = await MarkAsync(cancellationToken);
+            // A State that was away told its level only now.
+            demand(info);
             ThrowIfOthers(noted, mark, info.Id);
             var generation = await PairStateAsync(info, noted?.Generation ?? 0, cancellationToken);
             Volatile.Write(ref _mark, mark with { Generation = generation });

@@ -148,7 +148,7 @@ internal sealed class SchedulerLifecycle(
         }
         try
         {
-            levels.ThrowIfTooWeak(locks.Traits.Name, locks.Traits.Level);
+            levels.ThrowIfTooWeak(locks.Traits.Name, locks.Traits.Level, []);
             var info = await locks.StartAsync(cancellationToken);
             foreach (var warning in info.Warnings)
             {

@@ -1,4 +1,5 @@
 using Npgsql;
+using Scheduler.Fencing;
 using Scheduler.Locking;
 using Scheduler.Postgres.State;
 
@@ -49,18 +50,7 @@ internal static class GuardTables
             .Text(StatePlace.Milliseconds(options.Limit));
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
         await reader.ReadAsync(cancellationToken);
-        var (key, newest) = (reader.GetString(0), reader.GetInt64(1));
-        if (key != lockKey.Value)
-        {
-            throw new InvalidOperationException(
-                $"The resource '{resource}' is fenced by the lock key '{key}', not by '{lockKey}': tokens of different keys cannot be "
-                    + "compared. Use one lock key for all work on the resource, or another resource name."
-            );
-        }
-        if (newest > token.Value)
-        {
-            throw new StaleLeaseException(resource, lockKey, token, new FencingToken(newest));
-        }
+        FenceRules.ThrowIfRefused(resource, lockKey, token, reader.GetString(0), reader.GetInt64(1));
     }
 
     /// <summary>Whether a statement failed because one of the tables is missing.</summary>

@@ -1,6 +1,6 @@
 using System.Data.Common;
-using System.Globalization;
 using Npgsql;
+using Scheduler.Fencing;
 using Scheduler.Inbox;
 using Scheduler.Locking;
 
@@ -10,12 +10,7 @@ namespace Scheduler.Postgres.Fencing;
 public static class PostgresFence
 {
     /// <summary>How often a transaction is tried that others make fail.</summary>
-    public const int Tries = 5;
-
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
-
-    // The driver's cancellation waits for the server; of one that is frozen no more than this.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+    public const int Tries = FenceRules.Tries;
 
     /// <summary>
     /// Runs work in one transaction that first raises the resource's fence to the token, then commits. What the work reads is therefore
@@ -67,7 +62,7 @@ public static class PostgresFence
     /// <exception cref="ArgumentException">An option or the token is outside its bounds.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; everything is rolled back.</exception>
     /// <exception cref="DbException">The database cannot be used, or the limit has passed; the message then names it.</exception>
-    public static async ValueTask<T> RunAsync<T>(
+    public static ValueTask<T> RunAsync<T>(
         NpgsqlDataSource database,
         PostgresFenceOptions options,
         string resource,
@@ -79,29 +74,9 @@ public static class PostgresFence
     {
         ArgumentNullException.ThrowIfNull(database);
         PostgresFenceOptions.Check(options);
-        ArgumentException.ThrowIfNullOrEmpty(resource);
-        ArgumentException.ThrowIfNullOrEmpty(lockKey.Value, nameof(lockKey));
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(token.Value, nameof(token));
+        FenceRules.CheckArguments(resource, lockKey, token);
         ArgumentNullException.ThrowIfNull(work);
-        cancellationToken.ThrowIfCancellationRequested();
-        var run = new Run<T>(database, options, resource, lockKey, token, work);
-        var running = run.UntilDoneAsync(cancellationToken);
-        try
-        {
-            return await running.WaitAsync(options.Limit + Patience, TimeProvider.System, CancellationToken.None);
-        }
-        catch (TimeoutException late) when (!running.IsCompleted)
-        {
-            // It is cancelled, and commits no more. Observed here: nobody waits for it.
-            _ = running.ContinueWith(
-                static ended => ended.Exception,
-                CancellationToken.None,
-                TaskContinuationOptions.OnlyOnFaulted,
-                TaskScheduler.Default
-            );
-            cancellationToken.ThrowIfCancellationRequested();
-            throw run.Late(late);
-        }
+        return new Run(database, options, resource, lockKey, token).RunAsync(work, cancellationToken);
     }
 
     /// <summary>Forgets the fences of resources that nobody has raised for so long, for example those of orders. One pass over the table in
@@ -126,102 +101,32 @@ public static class PostgresFence
         return await GuardPruning.FencesAsync(database, options, idle, cancellationToken);
     }
 
-    private sealed class Run<T>(
-        NpgsqlDataSource database,
-        PostgresFenceOptions options,
-        string resource,
-        LockKey lockKey,
-        FencingToken token,
-        Func<DbConnection, DbTransaction, CancellationToken, ValueTask<T>> work
-    )
+    private sealed class Run(NpgsqlDataSource database, PostgresFenceOptions options, string resource, LockKey lockKey, FencingToken token)
+        : FencedTransaction(resource, lockKey, token, options.Limit, options.Isolation)
     {
-        private volatile bool _isCommitting;
-        private volatile string _database = "";
+        protected override string SessionList => "pg_stat_activity";
 
-        public async Task<T> UntilDoneAsync(CancellationToken cancellationToken)
-        {
-            using var limit = new CancellationTokenSource(options.Limit, TimeProvider.System);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
-            try
-            {
-                return await RepeatAsync(either.Token);
-            }
-            catch (OperationCanceledException late) when (limit.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
-            {
-                throw Late(late);
-            }
-        }
+        protected override async ValueTask<DbConnection> OpenAsync(CancellationToken cancellationToken) =>
+            await database.OpenConnectionAsync(cancellationToken);
 
-        public NpgsqlException Late(Exception inner)
-        {
-            var end = _isCommitting
-                ? "its commit was not answered, and whether it is done is unknown. Look at the server and the network between"
-                : "it was rolled back. Look for sessions that hold its fence (pg_stat_activity), keep transactions short, or set a greater "
-                    + "limit";
-            return new NpgsqlException(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"The work on '{resource}' in the database '{_database}' was not done within {options.Limit.TotalSeconds:0.#} s: "
-                ) + $"{end}; then run it again.",
-                inner
+        protected override Task RaiseAsync(DbConnection connection, DbTransaction transaction, CancellationToken cancellationToken) =>
+            GuardTables.RaiseAsync(
+                (NpgsqlConnection)connection,
+                (NpgsqlTransaction)transaction,
+                options,
+                Resource,
+                LockKey,
+                Token,
+                cancellationToken
             );
-        }
 
-        private async Task<T> RepeatAsync(CancellationToken cancellationToken)
-        {
-            var isMade = false;
-            var attempt = 1;
-            while (true)
-            {
-                try
-                {
-                    return await TryAsync(cancellationToken);
-                }
-                catch (PostgresException missing) when (!isMade && GuardTables.AreMissing(missing))
-                {
-                    isMade = true;
-                    await using var connection = await OpenAsync(cancellationToken);
-                    await GuardTables.MakeAsync(connection, options, cancellationToken);
-                }
-                catch (Exception problem) when (attempt < Tries && IsCollision(problem))
-                {
-                    // They collided at the same time; they are not to do so again.
-                    await Task.Delay(Pause * attempt++ * (0.5 + Random.Shared.NextDouble()), TimeProvider.System, cancellationToken);
-                }
-            }
-        }
+        protected override bool IsMissing(DbException problem) => problem is PostgresException missing && GuardTables.AreMissing(missing);
 
-        private async Task<T> TryAsync(CancellationToken cancellationToken)
-        {
-            await using var connection = await OpenAsync(cancellationToken);
-            await using var transaction = await connection.BeginTransactionAsync(options.Isolation, cancellationToken);
-            await GuardTables.RaiseAsync(connection, transaction, options, resource, lockKey, token, cancellationToken);
-            var result = await work(connection, transaction, cancellationToken);
-            cancellationToken.ThrowIfCancellationRequested();
-            _isCommitting = true;
-            // Not cancellable any more: a cancelled commit would leave the outcome unknown.
-            await transaction.CommitAsync(CancellationToken.None);
-            return result;
-        }
+        protected override Task MakeTableAsync(DbConnection connection, CancellationToken cancellationToken) =>
+            GuardTables.MakeAsync((NpgsqlConnection)connection, options, cancellationToken);
 
-        private async Task<NpgsqlConnection> OpenAsync(CancellationToken cancellationToken)
-        {
-            var connection = await database.OpenConnectionAsync(cancellationToken);
-            (_database, _isCommitting) = (connection.Database, false);
-            return connection;
-        }
+        protected override bool IsCollision(DbException problem) => problem.SqlState is "40001" or "40P01";
 
-        // What is built on the driver puts its exceptions into others.
-        private static bool IsCollision(Exception problem)
-        {
-            for (var cause = problem; cause is not null; cause = cause.InnerException)
-            {
-                if (cause is PostgresException { SqlState: "40001" or "40P01" })
-                {
-                    return true;
-                }
-            }
-            return false;
-        }
+        protected override DbException Late(string message, Exception inner) => new NpgsqlException(message, inner);
     }
 }

@@ -1,4 +1,5 @@
 using System.Data;
+using Scheduler.Fencing;
 using Scheduler.Postgres.State;
 
 namespace Scheduler.Postgres.Fencing;
@@ -7,9 +8,6 @@ namespace Scheduler.Postgres.Fencing;
 public sealed record PostgresFenceOptions
 {
     internal static readonly PostgresFenceOptions Default = new();
-
-    private static readonly TimeSpan ShortestLimit = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan LongestLimit = TimeSpan.FromMinutes(10);
 
     /// <summary>The schema of the tables <c>fences</c> and <c>webhook_effects</c>, which must be there; 1 to 63 of lower-case letters,
     /// digits and '_', not beginning with a digit or <c>pg_</c>; default <c>public</c>.</summary>
@@ -33,13 +31,6 @@ public sealed record PostgresFenceOptions
         {
             throw new ArgumentException($"The {nameof(Schema)} of the fences is '{options.Schema}'; {problem}", nameof(options));
         }
-        if (options.Limit < ShortestLimit || options.Limit > LongestLimit)
-        {
-            throw new ArgumentOutOfRangeException(
-                nameof(options),
-                options.Limit,
-                $"The {nameof(Limit)} of fenced transactions is {options.Limit}; allowed is {ShortestLimit} to {LongestLimit}."
-            );
-        }
+        FenceRules.CheckLimit(options.Limit);
     }
 }

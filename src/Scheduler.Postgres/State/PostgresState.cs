@@ -82,6 +82,9 @@ public sealed class PostgresState : IState
     public Level Level => _database.Level;
 
     /// <inheritdoc/>
+    public string? Weakness => _database.Weakness;
+
+    /// <inheritdoc/>
     public IRunLedger Runs { get; }
 
     /// <inheritdoc/>

@@ -29,7 +29,7 @@ internal sealed record ServerFacts(
     /// <summary>The oldest version that is used, as <c>server_version_num</c>.</summary>
     public const int OldestVersion = 130000;
 
-    // Followers by logical replication copy rows, not commits, and are nobody's stand-in; their slots say so.
+    // Followers by logical replication copy rows, not commits, and are nobody's stand-in; their slots say so. Nor is a backup.
     private const string Question = """
         SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
           current_setting('default_transaction_read_only')::bool,
@@ -37,7 +37,8 @@ internal sealed record ServerFacts(
           current_setting('fsync')::bool AND current_setting('full_page_writes')::bool,
           current_setting('synchronous_standby_names'),
           (SELECT count(*) FROM pg_stat_replication r
-           WHERE NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))
+           WHERE r.state IS DISTINCT FROM 'backup'
+             AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))
         """;
 
     /// <summary>Asks the server.</summary>
@@ -102,7 +103,7 @@ internal sealed record ServerFacts(
             ? string.Create(
                 CultureInfo.InvariantCulture,
                 $"{Standbys} other server(s) copy it asynchronously, and a fail-over to one of them forgets the newest commits. Set "
-                    + $"synchronous_standby_names, or promote none of them."
+                    + $"synchronous_standby_names and promote none but a synchronous one."
             )
             : null;
     }

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Dapper;
+using Scheduler.Fencing;
 using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Sqlite.Files;
@@ -91,11 +92,6 @@ internal static class FenceTable
             return null;
         }
         var (key, newest) = connection.QuerySingle<(string Key, long Newest)>(ReadFence, new { group, resource }, transaction);
-        return key == lockKey.Value
-            ? new FencingToken(newest)
-            : throw new InvalidOperationException(
-                $"The resource '{resource}' is fenced by the lock key '{key}', not by '{lockKey}': tokens of different keys cannot be "
-                    + "compared. Use one lock key for all work on the resource, or another resource name."
-            );
+        return key == lockKey.Value ? new FencingToken(newest) : throw FenceRules.OtherKey(resource, lockKey, key);
     }
 }

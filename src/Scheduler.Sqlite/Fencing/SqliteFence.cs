@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Dapper;
 using Microsoft.Data.Sqlite;
+using Scheduler.Fencing;
 using Scheduler.Inbox;
 using Scheduler.Locking;
 using Scheduler.Sqlite.Files;
@@ -63,9 +64,7 @@ public static class SqliteFence
     )
     {
         ArgumentNullException.ThrowIfNull(database);
-        ArgumentException.ThrowIfNullOrEmpty(resource);
-        ArgumentException.ThrowIfNullOrEmpty(lockKey.Value, nameof(lockKey));
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(token.Value, nameof(token));
+        FenceRules.CheckArguments(resource, lockKey, token);
         ArgumentNullException.ThrowIfNull(work);
         var start = TimeProvider.System.GetTimestamp();
         var file = FileOf(database);

@@ -80,6 +80,30 @@ public sealed class PostgresServer : IAsyncDisposable
         }
     }
 
+    /// <summary>Makes a standby that copies a server by streaming, and waits until it answers. Its name as a standby is
+    /// <c>standby</c>.</summary>
+    /// <param name="primaryPort">Where it reaches the server that it copies, on the loopback address.</param>
+    public static async Task<PostgresServer> StartStandbyAsync(int primaryPort)
+    {
+        var folder = await ServiceProcess.FolderAsync("scheduler-postgres-standby-");
+        var way = string.Create(
+            CultureInfo.InvariantCulture,
+            $"host=127.0.0.1 port={primaryPort} user={User} password={Password} application_name=standby"
+        );
+        string[] arguments = ["-D", Path.Combine(folder, "data"), "-d", way, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        await ServiceProcess.RunAsync(Program("pg_basebackup"), arguments);
+        var standby = new PostgresServer(
+            string.Create(CultureInfo.InvariantCulture, $"Host=127.0.0.1;Port={FreePort.Next()};Username={User};Password={Password}"),
+            folder,
+            []
+        );
+        await standby.StartProcessAsync();
+        return standby;
+    }
+
+    /// <summary>Makes a standby the primary.</summary>
+    public Task PromoteAsync() => ExecuteAsync("SELECT pg_promote(true, 30)");
+
     /// <summary>The newest installed server's programs.</summary>
     public static string Program(string name)
     {

@@ -11,6 +11,8 @@ public sealed class LayeringTests
     private static readonly Dictionary<string, Layer> Layers = new(StringComparer.Ordinal)
     {
         ["Scheduler.Core"] = new([], ["Microsoft.Extensions.*"], []),
+        // Knows no driver: the application brings one.
+        ["Scheduler.MySql"] = new(["Scheduler.Core"], [], []),
         ["Scheduler.Postgres"] = new(["Scheduler.Core"], ["Npgsql"], ["Microsoft.Extensions.*"]),
         ["Scheduler.Redis"] = new(["Scheduler.Core"], ["StackExchange.Redis"], ["Microsoft.Extensions.*"]),
         ["Scheduler.Sqlite"] = new(

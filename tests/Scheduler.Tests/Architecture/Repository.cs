@@ -12,7 +12,15 @@ internal static class Repository
     [
         .. (
             (string[])
-                ["Scheduler.Core", "Scheduler.Jobs", "Scheduler.Postgres", "Scheduler.Redis", "Scheduler.Sqlite", "Scheduler.Webhooks"]
+                [
+                    "Scheduler.Core",
+                    "Scheduler.Jobs",
+                    "Scheduler.MySql",
+                    "Scheduler.Postgres",
+                    "Scheduler.Redis",
+                    "Scheduler.Sqlite",
+                    "Scheduler.Webhooks",
+                ]
         ).Select(Assembly.Load),
     ];
 

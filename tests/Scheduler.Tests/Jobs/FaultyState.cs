@@ -18,6 +18,8 @@ public sealed class FaultyState(IState inner, StateFaults faults) : IState
 
     public Level Level => inner.Level;
 
+    public string? Weakness => inner.Weakness;
+
     public IRunLedger Runs => Reach(_runs);
 
     public IRunEvents Events => Reach(inner.Events);

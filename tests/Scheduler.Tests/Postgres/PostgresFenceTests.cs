@@ -38,82 +38,6 @@ public sealed class PostgresFenceTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task An_equal_or_newer_token_passes_and_a_smaller_one_is_refused_by_name()
-    {
-        Assert.Equal(1, await PayAsync(Older));
-        Assert.Equal(0, await PayAsync(Older));
-        Assert.Equal(0, await PayAsync(Newer));
-        var stale = await Assert.ThrowsAsync<StaleLeaseException>(() => PayAsync(Older));
-        Assert.Equal(("payouts", Key, Older, Newer), (stale.Resource, stale.Key, stale.Token.Value, stale.Newest.Value));
-        Assert.Equal([Older], await PaidAsync());
-    }
-
-    [Fact]
-    public async Task A_fence_remembers_its_lock_key()
-    {
-        await PayAsync(Older);
-        var problem = await Assert.ThrowsAsync<InvalidOperationException>(() => PayAsync(Newer, key: LockKey.From("job:other")));
-        Assert.Contains("fenced by the lock key 'job:pay', not by 'job:other'", problem.Message, StringComparison.Ordinal);
-        Assert.Equal(0, await PayAsync(Older));
-    }
-
-    [Fact]
-    public async Task A_holder_that_read_before_and_writes_after_a_newer_one_is_refused_and_rolled_back()
-    {
-        var pause = new Pause();
-        // As jobs do it: look whether it is paid, work on it, then pay in a fenced transaction that looks again.
-        var older = Task.Run(
-            async () =>
-            {
-                Assert.Empty(await PaidAsync());
-                await pause.WaitAsync();
-                return await PayAsync(Older);
-            },
-            Stop
-        );
-        await pause.Reached;
-        Assert.Equal(1, await PayAsync(Newer));
-        pause.End();
-
-        await Assert.ThrowsAsync<StaleLeaseException>(() => older);
-        Assert.Equal([Newer], await PaidAsync());
-    }
-
-    [Fact]
-    public async Task While_the_older_one_is_in_its_transaction_the_newer_one_waits_and_reads_what_it_did()
-    {
-        await PayAsync(Older - 1, resource: "others");
-        await ExecuteAsync("DELETE FROM payouts");
-        var pause = new Pause();
-        var older = Task.Run(() => PayAsync(Older, pause), Stop);
-        await pause.Reached;
-        var newer = Task.Run(() => PayAsync(Newer), Stop);
-        await WaitsForAnotherAsync();
-        pause.End();
-
-        Assert.Equal(1, await older.WaitAsync(Bound, Stop));
-        Assert.Equal(0, await newer.WaitAsync(Bound, Stop));
-        Assert.Equal([Older], await PaidAsync());
-    }
-
-    /// <summary>The counter-example: why the fence is raised before anything is read.</summary>
-    [Fact]
-    public async Task Raised_at_the_end_instead_both_pay()
-    {
-        await PayAsync(Older - 1, resource: "others");
-        await ExecuteAsync("DELETE FROM payouts");
-        var pause = new Pause();
-        // The older one's token passes: the newer one has raised nothing yet when the older one gets to its end.
-        var newer = Task.Run(() => PayWithTheFenceLastAsync(Newer, pause), Stop);
-        await pause.Reached;
-        Assert.Equal(1, await PayWithTheFenceLastAsync(Older, pause: null));
-        pause.End();
-
-        Assert.Equal(1, await newer.WaitAsync(Bound, Stop));
-        Assert.Equal([Older, Newer], await PaidAsync());
-    }
-
-    [Fact]
     public async Task Many_that_find_no_table_at_the_same_time_all_have_their_turn()
     {
         for (var round = 0; round < 3; round++)
@@ -285,29 +209,6 @@ public sealed class PostgresFenceTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Cancellation_rolls_back()
-    {
-        using var cancel = new CancellationTokenSource();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
-            await PostgresFence.RunAsync(
-                _database,
-                "payouts",
-                Key,
-                new FencingToken(Newer),
-                async (connection, transaction, _) =>
-                {
-                    await connection.ExecuteAsync("INSERT INTO payouts VALUES (6)", transaction: transaction);
-                    await cancel.CancelAsync();
-                    return 1;
-                },
-                cancel.Token
-            )
-        );
-        Assert.Empty(await PaidAsync());
-        Assert.Equal(1, await PayAsync(Older));
-    }
-
-    [Fact]
     public async Task The_commit_waits_for_the_disk_although_the_database_says_otherwise()
     {
         await ExecuteAsync($"ALTER DATABASE {Name} SET synchronous_commit = off");
@@ -402,30 +303,6 @@ public sealed class PostgresFenceTests : IAsyncLifetime
                 key,
                 token
             );
-
-    // Wrong: it reads and decides first, and raises the fence when it writes.
-    private async Task<int> PayWithTheFenceLastAsync(long token, Pause? pause)
-    {
-        await using var connection = await _database.OpenConnectionAsync(Stop);
-        await using var transaction = await connection.BeginTransactionAsync(Stop);
-        var paid = await connection.ExecuteScalarAsync<long>("SELECT count(*) FROM payouts", transaction: transaction) > 0;
-        if (pause is not null)
-        {
-            await pause.WaitAsync();
-        }
-        var rows = paid ? 0 : await connection.ExecuteAsync("INSERT INTO payouts VALUES (@token)", new { token }, transaction);
-        await GuardTables.RaiseAsync(connection, transaction, PostgresFenceOptions.Default, "payouts", Key, new FencingToken(token), Stop);
-        await transaction.CommitAsync(Stop);
-        return rows;
-    }
-
-    private Task WaitsForAnotherAsync() =>
-        Testing.Eventually.Holds(async () =>
-            await _server.AskAsync<long>(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-                Name
-            ) > 0
-        );
 
     private async Task ExecuteAsync(string sql)
     {

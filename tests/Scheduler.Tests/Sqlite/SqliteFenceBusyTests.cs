@@ -10,17 +10,17 @@ using Scheduler.Sqlite.Files;
 
 namespace Scheduler.Tests.Sqlite;
 
-/// <summary>Two holders of one lock key at one database: the older one was frozen between its reading and its writing.</summary>
-public sealed class SqliteFenceRaceTests : IAsyncDisposable
+/// <summary>Fenced work on a database that somebody else is writing to.</summary>
+public sealed class SqliteFenceBusyTests : IAsyncDisposable
 {
     private const long Older = 5;
     private const long Newer = 6;
     private static readonly TimeSpan Bound = TimeSpan.FromSeconds(20);
     private static readonly LockKey Key = LockKey.From("job:pay");
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("fence-race-");
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("fence-busy-");
     private readonly DbDataSource _database;
 
-    public SqliteFenceRaceTests()
+    public SqliteFenceBusyTests()
     {
         _database = SqliteDatabase.Create($"Data Source={File}");
         using var connection = _database.OpenConnection();
@@ -36,64 +36,6 @@ public sealed class SqliteFenceRaceTests : IAsyncDisposable
         await _database.DisposeAsync();
         SqliteConnection.ClearAllPools();
         _folder.Delete(recursive: true);
-    }
-
-    [Fact]
-    public async Task A_holder_that_read_before_and_writes_after_a_newer_one_is_refused_and_rolled_back()
-    {
-        var pause = new Pause();
-        // As jobs do it: look whether it is paid, work on it, then pay in a fenced transaction that looks again.
-        var older = Task.Run(
-            async () =>
-            {
-                Assert.Equal(0, await CountAsync());
-                await pause.WaitAsync();
-                return await PayAsync(Older);
-            },
-            Stop
-        );
-        await pause.Reached;
-        Assert.Equal(1, await PayAsync(Newer));
-        pause.End();
-
-        var stale = await Assert.ThrowsAsync<StaleLeaseException>(() => older);
-
-        Assert.Equal((Older, Newer), (stale.Token.Value, stale.Newest.Value));
-        Assert.Equal([Newer], Paid());
-    }
-
-    [Fact]
-    public async Task While_the_older_one_is_in_its_transaction_the_newer_one_waits_and_reads_what_it_did()
-    {
-        var pause = new Pause();
-        var older = Task.Run(() => PayAsync(Older, pause).AsTask(), Stop);
-        await pause.Reached;
-        var newer = Task.Run(() => PayAsync(Newer).AsTask(), Stop);
-        await Assert.ThrowsAsync<TimeoutException>(() => newer.WaitAsync(TimeSpan.FromMilliseconds(200), Stop));
-        pause.End();
-
-        Assert.Equal(1, await older.WaitAsync(Bound, Stop));
-        Assert.Equal(0, await newer.WaitAsync(Bound, Stop));
-        Assert.Equal([Older], Paid());
-    }
-
-    /// <summary>The counter-example: why the fence is raised before anything is read.</summary>
-    [Fact]
-    public async Task Raised_at_the_end_instead_both_pay()
-    {
-        using (var connection = _database.OpenConnection())
-        {
-            connection.Execute(FenceTable.Create);
-        }
-        var pause = new Pause();
-        // The older one's token passes: the newer one has raised nothing yet when the older one gets to its end.
-        var newer = Task.Run(() => PayWithTheFenceLastAsync(Newer, pause), Stop);
-        await pause.Reached;
-        Assert.Equal(1, await PayWithTheFenceLastAsync(Older, pause: null));
-        pause.End();
-
-        Assert.Equal(1, await newer.WaitAsync(Bound, Stop));
-        Assert.Equal([Older, Newer], Paid());
     }
 
     [Fact]
@@ -141,29 +83,6 @@ public sealed class SqliteFenceRaceTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task Cancellation_before_the_commit_rolls_back()
-    {
-        using var cancel = new CancellationTokenSource();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
-            await SqliteFence.RunAsync(
-                _database,
-                "payouts",
-                Key,
-                new FencingToken(Newer),
-                async (connection, transaction, _) =>
-                {
-                    await connection.ExecuteAsync("INSERT INTO payouts VALUES (6)", transaction: transaction);
-                    await cancel.CancelAsync();
-                    return 1;
-                },
-                cancel.Token
-            )
-        );
-        Assert.Empty(Paid());
-        Assert.Equal(1, await PayAsync(Older));
-    }
-
-    [Fact]
     public async Task Who_waits_for_another_process_blocks_no_thread_of_the_pool_and_its_turn_is_none_either()
     {
         Assert.Equal(1, await PayAsync(Older));
@@ -197,12 +116,12 @@ public sealed class SqliteFenceRaceTests : IAsyncDisposable
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first.WaitAsync(Bound, Stop));
         other.Dispose();
         Assert.Equal(1, await second.WaitAsync(Bound, Stop));
-        Assert.Equal([Newer], Paid());
+        await using var connection = await _database.OpenConnectionAsync(Stop);
+        Assert.Equal([Newer], await connection.QueryAsync<long>("SELECT token FROM payouts"));
     }
 
     private ValueTask<int> PayAsync(
         long token,
-        Pause? pause = null,
         DbDataSource? database = null,
         CancellationToken? cancellation = null,
         ConcurrentBag<bool>? threads = null
@@ -216,59 +135,10 @@ public sealed class SqliteFenceRaceTests : IAsyncDisposable
             {
                 threads?.Add(Thread.CurrentThread.IsThreadPoolThread);
                 var paid = await connection.ExecuteScalarAsync<int>("SELECT count(*) FROM payouts", transaction: transaction) > 0;
-                if (pause is not null)
-                {
-                    await pause.WaitAsync();
-                }
                 return paid ? 0 : await connection.ExecuteAsync("INSERT INTO payouts VALUES (@token)", new { token }, transaction);
             },
             cancellation ?? Stop
         );
-
-    // Wrong: it reads and decides first, and raises the fence when it writes.
-    private async Task<int> PayWithTheFenceLastAsync(long token, Pause? pause)
-    {
-        await using var connection = await _database.OpenConnectionAsync(Stop);
-        var paid = await connection.ExecuteScalarAsync<int>("SELECT count(*) FROM payouts") > 0;
-        if (pause is not null)
-        {
-            await pause.WaitAsync();
-        }
-        await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.Serializable, Stop);
-        var rows = paid ? 0 : await connection.ExecuteAsync("INSERT INTO payouts VALUES (@token)", new { token }, transaction);
-        Assert.Null(FenceTable.Raise(connection, transaction, "", "payouts", Key, new FencingToken(token)));
-        await transaction.CommitAsync(Stop);
-        return rows;
-    }
-
-    private async Task<int> CountAsync()
-    {
-        await using var connection = await _database.OpenConnectionAsync(Stop);
-        return await connection.ExecuteScalarAsync<int>("SELECT count(*) FROM payouts");
-    }
-
-    private List<long> Paid()
-    {
-        using var connection = _database.OpenConnection();
-        return connection.Query<long>("SELECT token FROM payouts ORDER BY token").AsList();
-    }
-
-    /// <summary>A point at which work stands until the test lets it go on.</summary>
-    private sealed class Pause
-    {
-        private readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private readonly TaskCompletionSource _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public Task Reached => _reached.Task.WaitAsync(Bound, Stop);
-
-        public Task WaitAsync()
-        {
-            _reached.SetResult();
-            return _end.Task.WaitAsync(Bound, Stop);
-        }
-
-        public void End() => _end.SetResult();
-    }
 
     private sealed class PlainDataSource(string file) : DbDataSource
     {

@@ -1,0 +1,3 @@
+
+end
+return work({unpack(KEYS, 2)}, {unpack(ARGV, 4)})
