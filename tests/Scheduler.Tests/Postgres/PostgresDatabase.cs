@@ -164,11 +164,14 @@ internal sealed class PostgresDatabase : IAsyncDisposable
             await SameAsync(
                 connection,
                 $"""
-                SELECT count(*) FROM "{schema}".inbox i
+                SELECT count(*) FROM (
+                  SELECT state, turn, number, order_key,
+                    min(number) FILTER (WHERE state IN ('received', 'processing', 'failed')) OVER same AS first_open,
+                    min(number) FILTER (WHERE state IN ('dead', 'conflict')) OVER same AS first_stuck
+                  FROM "{schema}".inbox WINDOW same AS (PARTITION BY group_name, source, order_key)
+                ) i
                 WHERE i.state IN ('received', 'processing', 'failed') AND i.turn IS DISTINCT FROM 1
-                  AND NOT EXISTS (SELECT FROM "{schema}".inbox e WHERE e.group_name = i.group_name AND e.source = i.source
-                    AND e.order_key = i.order_key AND e.number < i.number AND (e.state IN ('received', 'processing', 'failed')
-                    OR (i.turn = 2 AND e.state IN ('dead', 'conflict'))))
+                  AND (i.order_key IS NULL OR i.first_open >= i.number AND NOT coalesce(i.turn = 2 AND i.first_stuck < i.number, false))
                 """
             );
         }
