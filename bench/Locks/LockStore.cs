@@ -128,7 +128,7 @@ internal static class LockStores
             OpenFloor = address => new RawPostgres(address, pooled: false),
             Floor = "a row inserted and deleted, prepared, over one connection, those that meet in one commit",
             Other = new OtherFloor(
-                "the same, each on a connection from the pool",
+                "a row inserted and deleted, prepared, each on a connection from the pool",
                 address => new RawPostgres(address, pooled: true),
                 Goals([("64 at once: cycles", Goal.RatioAtLeast(2.5))])
             ),

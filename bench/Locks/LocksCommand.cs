@@ -17,7 +17,7 @@ internal static class LocksCommand
 
             if (store.Other is { } other)
             {
-                var beside = new Section($"{store.Name}: the same, beside {other.Name}", other.Name, other.Goals);
+                var beside = new Section($"{store.Name}: acquire and release beside a second floor", other.Name, other.Goals);
                 await Cycles.MeasureAsync(plan, store, place.Address, other.Open, [64], beside);
                 report.Add(beside);
             }

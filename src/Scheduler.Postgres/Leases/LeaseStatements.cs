@@ -6,8 +6,8 @@ namespace Scheduler.Postgres.Leases;
 /// <remarks>
 /// Each looks first, without locks, and then writes what seems to need it as an insert that meets the row and changes it: that goes through
 /// the rows in the order of their keys, so that no two statements wait for each other, judges each again as it is by then, and finds it by
-/// its key whatever the planner thinks of a table that was small when it planned; so do the looks, as they are made for one key after another
-/// (<c>LATERAL … OFFSET 0</c>).
+/// its key whatever the planner thinks of a table that was small when it planned; so do the looks, as they are made for one key after
+/// another (<c>LATERAL … OFFSET 0</c>).
 /// </remarks>
 internal sealed class LeaseStatements(string schema)
 {

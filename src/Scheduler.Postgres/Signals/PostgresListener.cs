@@ -179,8 +179,9 @@ internal sealed class PostgresListener : IAsyncDisposable
             {
                 return string.Create(
                     CultureInfo.InvariantCulture,
-                    $"its own signal did not come back within {_times.Echo.TotalSeconds:0.#} s. {_place.Use.Section}:ListenConnectionString "
-                        + $"has to lead to the same database and past every proxy that pools transactions"
+                    $"its own signal did not come back within {_times.Echo.TotalSeconds:0.#} s. "
+                        + $"{_place.Use.Section}:ListenConnectionString has to lead to the same database and "
+                        + $"past every proxy that pools transactions"
                 );
             }
             if (!_isHeard)

@@ -1,6 +1,6 @@
 namespace Scheduler.Postgres.State;
 
-/// <summary>What a schema is used for: the names in messages and settings, and how it is told from the schemas of others. Immutable.</summary>
+/// <summary>What a schema is used for: the names in messages and settings, and how it is told from those of others. Immutable.</summary>
 internal sealed record PlaceUse
 {
     private PlaceUse() { }

@@ -84,9 +84,9 @@ internal sealed record ServerFacts(
         if (IsReadOnly)
         {
             throw new StateUnavailableException(
-                $"{place.Name} is read-only for this role (default_transaction_read_only is on), and {place.Use.What} writes. Turn it off, for "
-                    + $"example with ALTER ROLE {place.Username ?? "…"} SET default_transaction_read_only = off, or name the primary in "
-                    + $"{place.Use.Section}:ConnectionString.",
+                $"{place.Name} is read-only for this role (default_transaction_read_only is on), and {place.Use.What} writes. Turn it "
+                    + $"off, for example with ALTER ROLE {place.Username ?? "…"} SET default_transaction_read_only = off, "
+                    + $"or name the primary in {place.Use.Section}:ConnectionString.",
                 permanent: true
             );
         }

@@ -6,11 +6,12 @@ using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
-/// <summary>The connections to a schema of a database, and how calls go over them: bounded, and once more when a connection died. Thread-safe.</summary>
+/// <summary>The connections to a schema of a database, and how calls go over them: bounded, and once more when a connection died.
+/// Thread-safe.</summary>
 /// <remarks>
 /// A call that is given up is not cancelled: the driver's cancellation waits for the server without a bound. It goes on by itself until
-/// the server answers, ends it by its own limit, or TCP gives up; at most <see cref="PlaceUse.MostConnections"/> can be in that state, and opening
-/// again begins with connections of its own.
+/// the server answers, ends it by its own limit, or TCP gives up; at most <see cref="PlaceUse.MostConnections"/> can be in that state,
+/// and opening again begins with connections of its own.
 /// </remarks>
 internal sealed class StateDatabase : IAsyncDisposable
 {

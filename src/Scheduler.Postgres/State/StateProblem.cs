@@ -6,7 +6,7 @@ using Scheduler.Runs;
 
 namespace Scheduler.Postgres.State;
 
-/// <summary>Says what a failure of the server, the network or the driver means for whoever runs what is kept there, and what to do.</summary>
+/// <summary>Says what a failure of the server, the network or the driver means for whoever runs it, and what to do.</summary>
 internal static class StateProblem
 {
     /// <summary>Turns a failure into what callers are told: an argument that cannot be kept, or a State without an answer.</summary>
@@ -146,9 +146,9 @@ internal static class StateProblem
             ),
             "3D000" => ($"there is no such database. Create it, or name another in {connection}.", true),
             "42501" => (
-                $"the role may not do what {place.Use.What} needs ({server.MessageText}). As an owner of the database run: CREATE SCHEMA IF NOT "
-                    + $"EXISTS {place.Quoted} AUTHORIZATION \"{place.Username ?? "the role"}\"; where it exists: ALTER SCHEMA … OWNER "
-                    + "TO … with its tables (docs/postgres.md).",
+                $"the role may not do what {place.Use.What} needs ({server.MessageText}). As an owner of the database run: CREATE "
+                    + $"SCHEMA IF NOT EXISTS {place.Quoted} AUTHORIZATION \"{place.Username ?? "the role"}\"; where it exists: "
+                    + "ALTER SCHEMA … OWNER TO … with its tables (docs/postgres.md).",
                 true
             ),
             "25006" => (
