@@ -1,4 +1,6 @@
+using System.Net;
 using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
 using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Postgres.Leases;
@@ -7,21 +9,27 @@ using Scheduler.Testing.Servers;
 namespace Scheduler.Tests.Conformance;
 
 [LeaseStoreFixture(typeof(PostgresLeaseStore))]
-public sealed class PostgresLeaseFixture : ILeaseStoreFixture
+public sealed class PostgresLeaseFixture : INetworkedFixture
 {
     private PostgresServer? _server;
     private string _database = "";
 
+    public SteppedClock? OwnClock { get; set; }
+
     public bool CanRestartServer => true;
+
+    public IReadOnlyList<DnsEndPoint> Servers => [new(Server.Host, Server.Port)];
 
     private PostgresServer Server => _server ?? throw new InvalidOperationException("The fixture is not initialized.");
 
     public ILeaseStore CreateStore(string group, ReplicaIdentity replica, TimeProvider clientTime) =>
-        new PostgresLeaseStore(
-            new BackendContext(group, replica, new LeaseOptions(), clientTime, NullLoggerFactory.Instance),
-            _database,
-            listenConnectionString: _database
-        );
+        CreateStore(new BackendContext(group, replica, new LeaseOptions(), clientTime, NullLoggerFactory.Instance), Servers);
+
+    public ILeaseStore CreateStore(BackendContext context, IReadOnlyList<DnsEndPoint> servers)
+    {
+        var place = new NpgsqlConnectionStringBuilder(_database) { Host = servers[0].Host, Port = servers[0].Port }.ConnectionString;
+        return new PostgresLeaseStore(context, place, listenConnectionString: place);
+    }
 
     public Task StopServerAsync() => Server.StopAsync();
 
@@ -29,7 +37,7 @@ public sealed class PostgresLeaseFixture : ILeaseStoreFixture
 
     public async ValueTask InitializeAsync()
     {
-        _server = await PostgresServer.StartAsync("max_connections=300");
+        _server = await PostgresServer.StartAsync(OwnClock?.Environment, "max_connections=300");
         _database = await _server.CreateDatabaseAsync();
     }
 
@@ -68,3 +76,6 @@ public sealed class PooledPostgresLeaseConformance(PooledPostgresLeaseFixture fi
     : LeaseStoreConformance<PooledPostgresLeaseFixture>(fixture);
 
 public sealed class PostgresLeaseConformance(PostgresLeaseFixture fixture) : LeaseStoreConformance<PostgresLeaseFixture>(fixture);
+
+public sealed class PostgresLeaseFaultConformance(ProxiedFixture<PostgresLeaseFixture> fixture)
+    : FaultConformance<PostgresLeaseFixture>(fixture);
