@@ -29,6 +29,7 @@ public sealed class MariaDbServer : IAsyncDisposable
             Install,
             folder,
             Log,
+            [],
             [
                 "--no-defaults",
                 $"--datadir={data}",
