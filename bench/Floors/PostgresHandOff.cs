@@ -17,6 +17,7 @@ internal sealed class PostgresHandOff : IRawHandOff
     private readonly NpgsqlCommand _pass;
     private readonly Task _hearing;
 
+    /// <summary>Connects, and makes the table.</summary>
     /// <param name="connectionString">Where the server is.</param>
     /// <param name="me">0 or 1; 0 begins.</param>
     public PostgresHandOff(string connectionString, int me)

@@ -37,6 +37,7 @@ internal sealed class RawPostgres : IRawLock
     private List<Call> _waiting = [];
     private bool _busy;
 
+    /// <summary>Connects, and makes the table.</summary>
     /// <param name="connectionString">Where the server is.</param>
     /// <param name="pooled">Whether each operation has a connection from the pool.</param>
     public RawPostgres(string connectionString, bool pooled)

@@ -22,7 +22,7 @@ internal sealed class LeaseCalls
     private readonly GroupCommit<AcquireRequest, AcquireResult> _taking;
     private readonly GroupCommit<EndRequest, ReleaseResult> _ending;
 
-    /// <summary>Makes the calls of one replica.</summary>
+    /// <summary>Sends nothing yet.</summary>
     /// <param name="database">The way to the server.</param>
     /// <param name="statements">What is sent.</param>
     /// <param name="group">The group.</param>
