@@ -1,5 +1,6 @@
 using System.Data.Common;
 using System.Globalization;
+using System.Net.Sockets;
 using Scheduler.Locking;
 using StackExchange.Redis;
 
@@ -36,7 +37,7 @@ internal static class FenceCommands
         {
             Console.WriteLine($"stale {stale.Resource} {stale.Key} {stale.Token} {stale.Newest}");
         }
-        catch (Exception failure) when (failure is DbException or RedisException or TimeoutException)
+        catch (Exception failure) when (failure is DbException or RedisException or TimeoutException or SocketException)
         {
             Console.WriteLine($"failed {failure.GetType().Name}");
         }

@@ -26,8 +26,8 @@ public static class RedisFence
     /// the script reads and what it writes; a holder with an older token writes nothing.
     /// </summary>
     /// <remarks>
-    /// <para>One round trip, as a script without a fence has. The fence is the key <c>fence:&lt;resource&gt;</c>, which ends 7 days after it
-    /// was raised last.</para>
+    /// <para>One round trip, as a script without a fence has. The fence is the key <c>fence:&lt;resource&gt;</c>, which ends 7 days
+    /// after it was raised last.</para>
     /// <para>Redis undoes nothing: what a script wrote before it failed stays. Fence and writes are kept, copied and lost together, so the
     /// server should sync every write (<c>appendfsync always</c>) where they must not be lost, and its eviction policy must be
     /// <c>noeviction</c>, or it may evict the fence alone.</para>
@@ -124,11 +124,10 @@ public static class RedisFence
         }
         catch (TimeoutException late)
         {
+            var endpoints = string.Join(", ", database.Multiplexer.GetEndPoints().Select(e => $"{e}"));
             throw new TimeoutException(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"The work on '{resource}' at Redis {string.Join(", ", database.Multiplexer.GetEndPoints().Select(e => $"{e}"))} was not "
-                ) + $"answered within {options.Limit}, and whether it is done is unknown. Look at the server and the network between.",
+                $"The work on '{resource}' at Redis {endpoints} was not answered within {options.Limit}, and whether it is done is "
+                    + "unknown. Look at the server and the network between.",
                 late
             );
         }

@@ -56,7 +56,7 @@ public abstract class FenceConformance : IAsyncLifetime
         Assert.Equal([Newer], await Payouts.PaidAsync());
     }
 
-    /// <summary>Tokens are 64 bits wide; a smaller one may have more digits' worth of larger ones, and differ in its last digit only.</summary>
+    /// <summary>Tokens are 64 bits wide: two may have as many digits as differ in the last, or another number of them.</summary>
     [Theory]
     [InlineData(9, 10)]
     [InlineData(99_999, 100_000)]

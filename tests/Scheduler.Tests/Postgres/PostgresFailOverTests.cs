@@ -32,6 +32,8 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
+        // The database is looked through at its end.
+        await _primary.RestartAsync();
         await _database.DisposeAsync();
         await _standby.DisposeAsync();
         await _relay.DisposeAsync();
