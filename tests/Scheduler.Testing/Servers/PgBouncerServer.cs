@@ -58,7 +58,7 @@ public sealed class PgBouncerServer : IAsyncDisposable
         await File.WriteAllLinesAsync(file, lines);
         await ServiceProcess.OwnAsync(folder);
         var log = Path.Combine(folder, "pgbouncer.log");
-        var server = new PgBouncerServer(folder, port, ServiceProcess.Start(Program, "pgbouncer", folder, log, file));
+        var server = new PgBouncerServer(folder, port, ServiceProcess.Start(Program, "pgbouncer", folder, log, [], file));
         await server.WaitUntilItListensAsync();
         return server;
     }

@@ -31,13 +31,20 @@ public sealed class PostgresServer : IAsyncDisposable
     private readonly string? _folder;
     private readonly string[] _settings;
     private readonly string _connectionString;
+    private readonly IReadOnlyDictionary<string, string>? _environment;
     private ServiceProcess? _process;
 
-    private PostgresServer(string connectionString, string? folder, string[] settings)
+    private PostgresServer(
+        string connectionString,
+        string? folder,
+        string[] settings,
+        IReadOnlyDictionary<string, string>? environment = null
+    )
     {
         _connectionString = connectionString;
         _folder = folder;
         _settings = settings;
+        _environment = environment;
         var builder = new NpgsqlConnectionStringBuilder(connectionString);
         (Host, Port) = (builder.Host!, builder.Port);
     }
@@ -55,7 +62,12 @@ public sealed class PostgresServer : IAsyncDisposable
 
     /// <summary>Starts a server of one's own and waits until it answers.</summary>
     /// <param name="settings">Settings of the server, for example <c>fsync=off</c>.</param>
-    public static async Task<PostgresServer> StartAsync(params string[] settings)
+    public static Task<PostgresServer> StartAsync(params string[] settings) => StartAsync(environment: null, settings);
+
+    /// <summary>The same with variables of its environment.</summary>
+    /// <param name="environment">For example those of a <see cref="SteppedClock"/>.</param>
+    /// <param name="settings">Settings of the server, for example <c>fsync=off</c>.</param>
+    public static async Task<PostgresServer> StartAsync(IReadOnlyDictionary<string, string>? environment, params string[] settings)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -65,7 +77,8 @@ public sealed class PostgresServer : IAsyncDisposable
             var server = new PostgresServer(
                 string.Create(CultureInfo.InvariantCulture, $"Host=127.0.0.1;Port={port};Username={User};Password={Password}"),
                 folder,
-                settings
+                settings,
+                environment
             );
             try
             {
@@ -252,6 +265,7 @@ public sealed class PostgresServer : IAsyncDisposable
             Install,
             _folder!,
             Log,
+            _environment ?? Enumerable.Empty<KeyValuePair<string, string>>(),
             ["-D", Path.Combine(_folder!, "data"), .. settings.SelectMany(s => new[] { "-c", s })]
         );
         await WaitUntilItAnswersAsync();

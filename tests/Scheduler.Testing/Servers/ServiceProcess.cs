@@ -29,10 +29,19 @@ internal sealed partial class ServiceProcess : IDisposable
     public int ExitCode => _process.ExitCode;
 
     /// <summary>Starts a program; what it writes to its error output goes to a file.</summary>
-    public static ServiceProcess Start(string program, string install, string folder, string log, params string[] arguments)
+    public static ServiceProcess Start(
+        string program,
+        string install,
+        string folder,
+        string log,
+        IEnumerable<KeyValuePair<string, string>> environment,
+        params string[] arguments
+    )
     {
+        // Set where the account is the right one already: libfaketime makes things in memory that only their maker may use.
+        string[] words = [.. environment.Select(e => $"{e.Key}={e.Value}"), program, .. arguments];
         // The shell is replaced by the program, so signals reach it.
-        string[] shell = ["-c", "exec \"$@\" >>\"$LOG\" 2>&1", "sh", .. AsAccount(program, arguments)];
+        string[] shell = ["-c", "exec \"$@\" >>\"$LOG\" 2>&1", "sh", .. AsAccount("/usr/bin/env", words)];
         var start = new ProcessStartInfo("/bin/sh", shell) { WorkingDirectory = folder, UseShellExecute = false };
         start.Environment["LOG"] = log;
         if (!File.Exists(program))

@@ -12,17 +12,11 @@ public abstract partial class LeaseStoreConformance<TFixture>
 
     private async Task<TestReplica> StartReplicaAsync(Action<LeaseOptions>? change = null)
     {
-        var identity = ReplicaIdentity.Create("replica");
-        var time = new PacedTime();
-        var way = new FaultyLeaseStore(Fixture.CreateStore(Group, identity, time));
-        var log = new LogCapture();
         var options = new LeaseOptions { ProbeInterval = TimeSpan.FromMilliseconds(50) };
         change?.Invoke(options);
-        var locks = new LockProvider(way, options, identity, time, log, new NewStore { Use = Fixture.Use });
-        var replica = new TestReplica(identity, locks, way, time, log);
+        var replica = TestReplica.Create((identity, time) => Fixture.CreateStore(Group, identity, time), options, Fixture.Use);
         _toDispose.Add(replica);
-        await locks.StartAsync(Stop);
-        await Eventually.Holds(() => locks.Health.IsUp && locks.Info is not null, Bound, "the lock provider has checked its store");
+        await replica.StartAsync(Bound);
         return replica;
     }
 

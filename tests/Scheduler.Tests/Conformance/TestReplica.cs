@@ -22,6 +22,23 @@ internal sealed class TestReplica(ReplicaIdentity identity, LockProvider locks, 
 
     public LogCapture Log { get; } = log;
 
+    /// <summary>Makes one that has not contacted its store.</summary>
+    public static TestReplica Create(Func<ReplicaIdentity, TimeProvider, ILeaseStore> createStore, LeaseOptions options, LockStoreUse use)
+    {
+        var identity = ReplicaIdentity.Create("replica");
+        var time = new PacedTime();
+        var way = new FaultyLeaseStore(createStore(identity, time));
+        var log = new LogCapture();
+        return new TestReplica(identity, new LockProvider(way, options, identity, time, log, new NewStore { Use = use }), way, time, log);
+    }
+
+    /// <summary>Waits until its store is checked.</summary>
+    public async Task StartAsync(TimeSpan within)
+    {
+        await Locks.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.Holds(() => Locks.Health.IsUp && Locks.Info is not null, within, "the lock provider has checked its store");
+    }
+
     /// <summary>Takes a key that must be free.</summary>
     public async Task<Lease> AcquireAsync(LockKey key, TimeSpan duration, string purpose = "test")
     {

@@ -1,11 +1,11 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using Npgsql;
 using Scheduler.Locking;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Testing.Servers;
+using Scheduler.Testing.Servers.Faults;
 
 namespace Scheduler.Tests.Postgres;
 
@@ -43,12 +43,13 @@ public sealed class PostgresRefusalTests : IAsyncLifetime
     [Fact]
     public async Task A_server_that_accepts_and_says_nothing_ends_in_time()
     {
-        using var silent = new TcpListener(IPAddress.Loopback, 0);
-        silent.Start();
-        var port = ((IPEndPoint)silent.LocalEndpoint).Port;
+        var server = new DnsEndPoint(_database.Server.Host, _database.Server.Port);
+        await using var proxy = FaultProxy.Start(server, FaultSeed.Take());
+        proxy.Blackhole();
+        var through = _database.With(b => (b.Host, b.Port) = (proxy.EndPoint.Host, proxy.EndPoint.Port));
         var watch = Stopwatch.StartNew();
 
-        await RefusedAsync(_database.With(b => b.Port = port), isPermanent: false, "did not answer in time");
+        await RefusedAsync(through, isPermanent: false, "did not answer in time");
 
         Assert.InRange(watch.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(12));
     }
