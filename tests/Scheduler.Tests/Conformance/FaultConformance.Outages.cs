@@ -26,7 +26,7 @@ public abstract partial class FaultConformance<TFixture>
                 await Fixture.StartServerAsync();
             }
             await Task.WhenAll(UpAsync(holder), UpAsync(waiter));
-            Assert.Equal(Fixture.KeepsGrantsOverRestart, lease.IsHeld);
+            Assert.Equal(Fixture.Inner.LeasesOutliveConnections, lease.IsHeld);
             await lease.ReleaseAsync(Stop);
 
             var next = await waiting.WaitAsync(Bound, Stop);
@@ -52,7 +52,7 @@ public abstract partial class FaultConformance<TFixture>
                 }
                 await Task.WhenAll(UpAsync(holder), UpAsync(waiter));
             }
-            Assert.Equal(Fixture.KeepsGrantsOverRestart, lease.IsHeld);
+            Assert.Equal(Fixture.Inner.LeasesOutliveConnections, lease.IsHeld);
             if (lease.IsHeld)
             {
                 var deadline = lease.Deadline;
@@ -102,7 +102,7 @@ public abstract partial class FaultConformance<TFixture>
                 .ToList();
             foreach (
                 var fault in Shuffled(
-                    Fixture.KeepsGrantsOverRestart ? CutAll : SilenceAWhileAsync,
+                    Fixture.Inner.LeasesOutliveConnections ? CutAll : SilenceAWhileAsync,
                     () => WhileAsync(p => p.ToServer.Latency = TimeSpan.FromMilliseconds(100)),
                     () => WhileAsync(p => p.ToClient.LargestPiece = 7),
                     () => WhileAsync(p => p.ToClient.BytesPerSecond = 2_000),
@@ -144,7 +144,7 @@ public abstract partial class FaultConformance<TFixture>
     /// <summary>Somebody else has the key now.</summary>
     private void AssertOver(Lease lease) =>
         // A server that ends a session frees its locks a moment before the holder hears of it; that is not promised away.
-        Assert.False(lease.IsHeld && Fixture.KeepsGrantsOverRestart, "two holders at the same time");
+        Assert.False(lease.IsHeld && Fixture.Inner.LeasesOutliveConnections, "two holders at the same time");
 
     private static async Task VisitAsync(TestReplica replica, Room room, CancellationToken enough)
     {

@@ -20,6 +20,9 @@ public interface INetworkedFixture : ILeaseStoreFixture
     /// <summary>Where the servers listen.</summary>
     IReadOnlyList<DnsEndPoint> Servers { get; }
 
+    /// <summary>Whether a lease goes on when the connection that took it was cut; else it is lost, and that is said in time.</summary>
+    bool LeasesOutliveConnections => true;
+
     /// <summary>Whether a step of the servers' clocks, forward or back, ends the leases.</summary>
     bool StepEndsLeases(TimeSpan step) => true;
 
@@ -53,8 +56,6 @@ public sealed class ProxiedFixture<TFixture> : ILeaseStoreFixture
     public LockStoreUse Use => Inner.Use;
 
     public bool CanRestartServer => Inner.CanRestartServer;
-
-    public bool KeepsGrantsOverRestart => Inner.KeepsGrantsOverRestart;
 
     public bool CanForget => Inner.CanForget;
 
