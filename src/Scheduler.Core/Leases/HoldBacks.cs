@@ -4,7 +4,8 @@ namespace Scheduler.Leases;
 
 /// <summary>
 /// Lets other replicas go first: after a release of a key that another replica was refused, this replica asks for it again only after a
-/// short pause, so that a holder that releases and at once asks again does not starve the others. Thread-safe.
+/// short pause, so that a holder that releases and at once asks again does not starve the others. Where the store grants in the order of
+/// asking nothing is held back: the pause of one who is first in the line would be everybody's. Thread-safe.
 /// </summary>
 internal sealed class HoldBacks(LeaseStoreTraits traits)
 {
@@ -24,7 +25,7 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
     /// <summary>A release of this key is about to be sent: its own report may come before its answer, and is counted from now on.</summary>
     public void Sending(LockKey key)
     {
-        if (!traits.PushesReleases)
+        if (!traits.PushesReleases || traits.Fifo)
         {
             return;
         }
@@ -53,6 +54,10 @@ internal sealed class HoldBacks(LeaseStoreTraits traits)
     /// <summary>A release of this key found that others want it.</summary>
     public void Begin(LockKey key)
     {
+        if (traits.Fifo)
+        {
+            return;
+        }
         var pause =
             traits.PushesReleases ? PauseWithPush
             : traits.PollInterval < LongestWithoutPush ? traits.PollInterval

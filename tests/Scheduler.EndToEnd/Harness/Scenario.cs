@@ -14,7 +14,7 @@ public abstract class Scenario : IAsyncLifetime
     /// <param name="start">Starts the workers, on two sets of backends at once.</param>
     /// <param name="play">The scenario, on all at once.</param>
     private protected static Task OnAllAsync<T>(Func<Backends, Task<T>> start, Func<T, Task> play) =>
-        OnAsync([Backends.Sqlite, Backends.Redis, Backends.RedlockPostgres, Backends.Postgres], start, play);
+        OnAsync(Enum.GetValues<Backends>(), start, play);
 
     /// <summary>The same on those with lock servers.</summary>
     private protected static Task OnServersAsync<T>(Func<Backends, Task<T>> start, Func<T, Task> play) =>

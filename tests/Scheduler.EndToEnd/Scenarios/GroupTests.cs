@@ -8,7 +8,7 @@ public sealed class GroupTests : Scenario
 {
     [Fact]
     public Task Two_groups_on_one_store_and_one_State_never_touch_each_other() =>
-        OnAsync([Backends.Redis, Backends.RedlockPostgres, Backends.Postgres], StartAsync, PlayAsync);
+        OnAsync([Backends.Redis, Backends.RedisPostgres, Backends.RedlockPostgres, Backends.Postgres], StartAsync, PlayAsync);
 
     private async Task<(WorkerGroup First, WorkerGroup Second)> StartAsync(Backends backends)
     {
