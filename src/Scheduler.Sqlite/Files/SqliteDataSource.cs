@@ -6,11 +6,15 @@ namespace Scheduler.Sqlite.Files;
 /// <summary>Opens connections to one SQLite file, each set up alike. Thread-safe.</summary>
 internal sealed class SqliteDataSource : DbDataSource
 {
+    // A batch that is larger than SQLite's own cache of 2 MB reads its pages again and again, and what undoes a savepoint would become a
+    // file that is made and deleted.
     private const string Setup = """
         PRAGMA busy_timeout = 1000;
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;
         PRAGMA foreign_keys = ON;
+        PRAGMA cache_size = -16384;
+        PRAGMA temp_store = MEMORY;
         """;
 
     private readonly string _connectionString;
