@@ -1,5 +1,4 @@
 using Npgsql;
-using Scheduler.Postgres.Fencing;
 using Scheduler.Testing.Servers;
 using Scheduler.Tests.Conformance;
 
