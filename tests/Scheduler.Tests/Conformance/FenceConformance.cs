@@ -56,7 +56,7 @@ public abstract class FenceConformance : IAsyncLifetime
         Assert.Equal([Newer], await Payouts.PaidAsync());
     }
 
-    /// <summary>Tokens are 64 bits wide: two may have as many digits as differ in the last, or another number of them.</summary>
+    /// <summary>Tokens are 64 bits wide, and two may differ in their length or in their last digit alone.</summary>
     [Theory]
     [InlineData(9, 10)]
     [InlineData(99_999, 100_000)]
