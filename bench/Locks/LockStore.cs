@@ -4,6 +4,7 @@ using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Locking.InMemory;
 using Scheduler.Postgres.Leases;
+using Scheduler.Postgres.SessionLeases;
 using Scheduler.Redis;
 using Scheduler.Redis.Redlock;
 using Scheduler.Sqlite.Leases;
@@ -142,6 +143,28 @@ internal static class LockStores
                 ("64 at once: cycles", Goal.RatioAtLeast(0.8)),
                 ("gap p50", Goal.RatioAtMost(1)),
                 ("after kill -9: worst", Goal.AtMost(TakeOver.Lease.TotalSeconds + 0.5)),
+            ]),
+        },
+        new()
+        {
+            Name = "postgres-session",
+            StartAsync = PostgresAsync,
+            Open = (address, context) => new PostgresSessionLeaseStore(context, address),
+            OpenFloor = address => new RawSessionLocks(address, pooled: false),
+            Floor = "pg_try_advisory_lock and unlock, prepared, over one connection, those that meet in one statement",
+            Other = new OtherFloor(
+                "the same, each lock on a connection from the pool",
+                address => new RawSessionLocks(address, pooled: true),
+                Goals([("64 at once: cycles", Goal.RatioAtLeast(2.5))])
+            ),
+            OpenHandOff = (address, _) => new SessionHandOff(address),
+            HandOffFloor = "pg_advisory_lock, waited for on a connection of each of two processes",
+            TakeOverFloor = "pg_try_advisory_lock, tried each 10 ms",
+            Goals = Goals([
+                ("CPU of the process", Goal.AtMost(0.1)),
+                ("one after another: cycles", Goal.RatioAtLeast(0.9)),
+                ("64 at once: cycles", Goal.RatioAtLeast(0.8)),
+                ("after kill -9: worst", Goal.AtMost(0.1)),
             ]),
         },
     ];

@@ -15,6 +15,7 @@ return args switch
         callers,
         cycles
     ),
+    ["session-hold", var place, var group, var leases] => await SessionCommands.HoldAsync(place, group, leases),
     ["effect", var place, var kind, var calls, var dieAt] => await EffectCommands.AttemptAsync(place, kind, calls, dieAt),
     _ => SqliteCommands.Usage(),
 };

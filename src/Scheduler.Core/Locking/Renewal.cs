@@ -36,7 +36,9 @@ public readonly record struct ReleaseResult(bool Released, bool Contended);
 /// <summary>What became of a revocation.</summary>
 /// <param name="Found">Whether the named grant was there (and is revoked now).</param>
 /// <param name="FreeAfter">The longest time until the key is free; zero when nothing held it.</param>
-public readonly record struct RevokeResult(bool Found, TimeSpan FreeAfter);
+/// <param name="MayEndOthers">Whether a holder that does not confirm within that time loses everything else that its replica holds, because
+/// its whole session is ended then.</param>
+public readonly record struct RevokeResult(bool Found, TimeSpan FreeAfter, bool MayEndOthers = false);
 
 /// <summary>A grant as a store shows it.</summary>
 /// <param name="Key">What is locked.</param>

@@ -35,14 +35,23 @@ internal sealed class ReleaseSignals
         return subscription;
     }
 
+    /// <summary>Whether anybody has subscribed.</summary>
+    public bool HasSubscribers => !_subscriptions.IsEmpty;
+
+    /// <summary>Tells those who subscribed that a key may be free.</summary>
+    public void Report(LockKey key)
+    {
+        foreach (var subscription in _subscriptions)
+        {
+            subscription.MayBeFree(key);
+        }
+    }
+
     private void Hear(string keys)
     {
         foreach (var key in keys.Split('\n').Where(k => LockKey.Problem(k) is null))
         {
-            foreach (var subscription in _subscriptions)
-            {
-                subscription.MayBeFree(LockKey.From(key));
-            }
+            Report(LockKey.From(key));
         }
     }
 

@@ -26,6 +26,7 @@ internal static class Migrations
         """;
 
     private static readonly IReadOnlyList<Migration> OfLocks = Load(PlaceUse.Locks);
+    private static readonly IReadOnlyList<Migration> OfSessionLocks = Load(PlaceUse.SessionLocks);
 
     /// <summary>The migrations of this build for the State, in order.</summary>
     public static IReadOnlyList<Migration> All { get; } = Load(PlaceUse.State);
@@ -50,7 +51,10 @@ internal static class Migrations
         IReadOnlyList<Migration>? migrations = null
     )
     {
-        migrations ??= place.Use == PlaceUse.State ? All : OfLocks;
+        migrations ??=
+            place.Use == PlaceUse.State ? All
+            : place.Use == PlaceUse.Locks ? OfLocks
+            : OfSessionLocks;
         int before;
         // Leaving without a commit rolls back.
         await using (var transaction = await connection.BeginTransactionAsync(System.Data.IsolationLevel.ReadCommitted))

@@ -33,6 +33,20 @@ internal sealed record PlaceUse
             WhenDamaged = "It holds no records, only the leases of running jobs: stop all replicas, drop the whole schema and start again.",
         };
 
+    /// <summary>What session locks need beside themselves.</summary>
+    public static PlaceUse SessionLocks { get; } =
+        new()
+        {
+            Section = "Scheduler:Locks",
+            What = "the lock store",
+            Product = "scheduler-session-locks",
+            Migrations = "Scheduler.Postgres.SessionLeases.Migrations.",
+            LeastLimit = TimeSpan.FromSeconds(1),
+            MostConnections = 3,
+            WithoutSignals = "who waits for a key looks every second",
+            WhenDamaged = "It holds no records, only what running jobs hold: stop all replicas, drop the whole schema and start again.",
+        };
+
     /// <summary>The section of the configuration.</summary>
     public required string Section { get; init; }
 

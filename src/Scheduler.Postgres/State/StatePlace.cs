@@ -126,6 +126,20 @@ internal sealed partial class StatePlace
         return new NpgsqlConnection(settings.ConnectionString);
     }
 
+    /// <summary>Makes the connection of a session that keeps advisory locks; opens nothing.</summary>
+    /// <param name="limit">The longest time of connecting.</param>
+    /// <param name="settings">The settings of the session.</param>
+    public NpgsqlConnection CreateSession(TimeSpan limit, IEnumerable<(string Name, string Value)> settings)
+    {
+        var session = Sessions(limit);
+        session.Pooling = false;
+        session.MaxAutoPrepare = 0;
+        session.Multiplexing = false;
+        session.ApplicationName = $"{session.ApplicationName ?? "scheduler"} locks";
+        session.Options = string.Join(' ', ((string[])[session.Options ?? "", .. settings.Select(Option)])).Trim();
+        return new NpgsqlConnection(session.ConnectionString);
+    }
+
     private NpgsqlConnectionStringBuilder Sessions(TimeSpan limit)
     {
         var seconds = Math.Max(1, (int)Math.Ceiling(limit.TotalSeconds));

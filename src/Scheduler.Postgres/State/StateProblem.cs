@@ -166,6 +166,11 @@ internal static class StateProblem
                     + $"up to {place.Use.MostConnections}.",
                 false
             ),
+            "53200" => (
+                $"it has no memory left ({server.MessageText}). Session locks need one place each in its lock table: raise "
+                    + "max_locks_per_transaction, which times max_connections must be more than all replicas hold at once.",
+                false
+            ),
             "53100" => ("its disk is full. Free space there; nothing else needs to be done.", false),
             "55P03" => (
                 "another session has kept a row locked for too long. Find it with pg_blocking_pids in pg_stat_activity, and end it.",

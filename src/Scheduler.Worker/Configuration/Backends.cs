@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Scheduler.Hosting;
 using Scheduler.Postgres.Leases;
+using Scheduler.Postgres.SessionLeases;
 using Scheduler.Postgres.State;
 using Scheduler.Redis;
 using Scheduler.Redis.Redlock;
@@ -47,6 +48,12 @@ internal static class Backends
         {
             Listens = true,
         },
+        new(
+            "postgres-session",
+            IsNetworked: true,
+            PostgresStateExtensions.FindConnectionStringProblem,
+            (builder, options) => builder.UsePostgresSessionLocks(options.Locks.ConnectionString!, options.Locks.Schema)
+        ),
     ];
 
     public static readonly IReadOnlyList<Backend> State =

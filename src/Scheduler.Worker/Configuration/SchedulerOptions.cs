@@ -89,7 +89,8 @@ internal sealed class LocksOptions
 {
     private static readonly LeaseOptions Defaults = new();
 
-    /// <summary>The lock store: <c>memory</c>, <c>sqlite</c> (default), <c>redis</c>, <c>redlock</c> or <c>postgres</c>.</summary>
+    /// <summary>The lock store: <c>memory</c>, <c>sqlite</c> (default), <c>redis</c>, <c>redlock</c>, <c>postgres</c> or
+    /// <c>postgres-session</c>.</summary>
     public string Backend { get; set; } = "sqlite";
 
     /// <summary>Where it is; never shown. Default <c>Data Source=data/locks.db</c>; for redis <c>host:port,password=…</c>, for postgres

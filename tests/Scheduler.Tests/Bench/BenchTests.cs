@@ -168,7 +168,7 @@ public sealed class BenchTests
     [Theory]
     [InlineData("allowed: locks, ledger, history, fires, members, webhooks")]
     [InlineData("allowed: locks, ledger, history, fires, members, webhooks", "unlocks")]
-    [InlineData("allowed: memory, sqlite, redis, redlock, postgres", "locks", "--store", "paper")]
+    [InlineData("allowed: memory, sqlite, redis, redlock, postgres, postgres-session", "locks", "--store", "paper")]
     [InlineData("--store needs a value", "locks", "--store")]
     [InlineData("allowed: 1 to 20", "ledger", "--rounds", "0")]
     [InlineData("allowed: 1 to 8", "fires", "--processes", "1,9")]

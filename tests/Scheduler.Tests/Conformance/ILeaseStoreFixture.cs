@@ -14,6 +14,9 @@ public interface ILeaseStoreFixture : IAsyncLifetime
     /// <summary>Whether <see cref="StopServerAsync"/> and <see cref="StartServerAsync"/> work.</summary>
     bool CanRestartServer => false;
 
+    /// <summary>Whether grants outlast a restart of the server; those of a session end with it.</summary>
+    bool KeepsGrantsOverRestart => true;
+
     /// <summary>Whether <see cref="ForgetAsync"/> works.</summary>
     bool CanForget => false;
 

@@ -59,7 +59,7 @@ public abstract partial class LeaseStoreConformance<TFixture>
         // As rule 12 lists them; a new store adds itself here.
         var expected = traits.Name switch
         {
-            "memory" or "redis" or "redlock" => Level.Efficiency,
+            "memory" or "redis" or "redlock" or "postgres-session" => Level.Efficiency,
             "sqlite" or "postgres" => Level.Correctness,
             var other => throw new InvalidOperationException($"Say here which level rule 12 gives to '{other}'."),
         };

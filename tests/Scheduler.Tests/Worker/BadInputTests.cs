@@ -11,7 +11,7 @@ public sealed class BadInputTests
     private const string Canary = "canary-7f3a";
 
     [Theory]
-    [InlineData("Scheduler:Locks:Backend", "reddis", "'reddis'; allowed is memory, sqlite, redis, redlock, postgres")]
+    [InlineData("Scheduler:Locks:Backend", "reddis", "'reddis'; allowed is memory, sqlite, redis, redlock, postgres, postgres-session")]
     [InlineData("Scheduler:State:Backend", "oracle", "'oracle'; allowed is sqlite, postgres, none")]
     [InlineData("Scheduler:Locks:LeaseDuration", "00:00:00.5", "00:00:00.5")]
     [InlineData("Scheduler:Locks:LeaseDuration", "10", "'10'; a time such as")]
@@ -32,6 +32,7 @@ public sealed class BadInputTests
     [InlineData("Scheduler:Locks:Schema", "Public; --", "'Public; --'; allowed is 1 to 63 of lower-case letters")]
     [InlineData("Scheduler:Locks:Backend", "postgres", "Locks:ConnectionString (not shown here) is no connection string of Npgsql")]
     [InlineData("Scheduler:Locks:Backend", "postgres", "Scheduler:Group is missing; with Scheduler:Locks:Backend 'postgres'")]
+    [InlineData("Scheduler:Locks:Backend", "postgres-session", "Locks:ConnectionString (not shown here) is no connection string of Npgsql")]
     [InlineData("Scheduler:Locks:ListenConnectionString", "Host=a", "Locks:Backend 'sqlite' has nothing to listen to")]
     [InlineData("Scheduler:Replica:Name", "a b", "'a b'")]
     [InlineData("Scheduler:JobAssemblies:0", "No.Such", "'No.Such', which cannot be loaded")]
