@@ -10,8 +10,7 @@ namespace Scheduler.TestPeer;
 /// <summary>Commands that use the session locks of PostgreSQL as a replica of its own.</summary>
 internal static class SessionCommands
 {
-    /// <summary>Takes keys, each for so many seconds, says so, and keeps them without renewing until it is killed or its input
-    /// ends.</summary>
+    /// <summary>Takes keys for some seconds each, says so, and keeps them without renewing until it is killed or its input ends.</summary>
     /// <param name="connectionString">Where the server is.</param>
     /// <param name="group">The group.</param>
     /// <param name="leases">For each key itself, <c>=</c>, and seconds; separated by commas.</param>

@@ -65,8 +65,7 @@ internal sealed class HolderWatch(
         }
     }
 
-    /// <summary>A lock was refused, and there is no note: its holder froze in the moment after it was granted, or is nobody of
-    /// ours.</summary>
+    /// <summary>A lock was refused, and there is no note: its holder froze right after it was granted, or is nobody of ours.</summary>
     /// <returns>Whether its holder must be ended: there was none for longer than any lease lasts.</returns>
     public bool SeeWithoutNote(long word, LockKey key, TimeSpan longestLease) =>
         See(word, key, new HolderNote("", "", NoSession, "", "", 0, 0, TimeSpan.Zero, longestLease, IsRevoked: false));

@@ -44,7 +44,7 @@ internal sealed partial class LiveSession
         {
             await send();
         }
-        catch (PostgresException refused) when (refused.InvariantSeverity is not ("FATAL" or "PANIC"))
+        catch (PostgresException refused) when (_session.IsOpen)
         {
             var problem = StateProblem.Explain(_context.Place, refused);
             foreach (var step in steps)
@@ -101,7 +101,7 @@ internal sealed partial class LiveSession
                     ? await _session.TakeAsync(take)
                     : await _session.EndAndTakeAsync(unlock, Signals(ends), _context.Channel, _context.Words.Listeners, take);
         }
-        catch (PostgresException refused) when (take.Length > 0 && refused.InvariantSeverity is not ("FATAL" or "PANIC"))
+        catch (PostgresException refused) when (take.Length > 0 && _session.IsOpen)
         {
             // Some of them may be locked: advisory locks of a session outlive the statement that fails.
             await _session.EndAndTakeAsync([.. unlock, .. take], Signals(ends), _context.Channel, _context.Words.Listeners, []);
@@ -128,7 +128,7 @@ internal sealed partial class LiveSession
         {
             return await _session.ForgetAsync([.. noted.Select(g => g.Word)], [.. noted.Select(g => g.Number)]);
         }
-        catch (PostgresException refused) when (refused.InvariantSeverity is not ("FATAL" or "PANIC"))
+        catch (PostgresException refused) when (_session.IsOpen)
         {
             Log.UpkeepFailed(_context.Log, _context.Place.Name, StateProblem.Short(refused));
             return null;

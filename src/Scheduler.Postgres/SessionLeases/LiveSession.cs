@@ -177,8 +177,8 @@ internal sealed partial class LiveSession
 
     private StateUnavailableException Over(Exception cause) =>
         new(
-            $"{_context.Place.Name}: the session that had this replica's locks has ended ({StateProblem.Short(cause)}), and all its leases "
-                + "with it. A new one is opened with the next check.",
+            $"{StateProblem.Explain(_context.Place, cause).Message} The session that had this replica's locks has ended, and all its "
+                + "leases with it; a new one is opened with the next check.",
             cause
         );
 

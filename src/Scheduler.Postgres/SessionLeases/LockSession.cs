@@ -19,12 +19,13 @@ internal sealed class LockSession : IAsyncDisposable
     private readonly NpgsqlCommand _renew;
     private readonly NpgsqlCommand _ended;
     private readonly NpgsqlCommand _listen;
+    private bool _listens;
 
     private LockSession(NpgsqlConnection connection, SessionStatements statements)
     {
         _connection = connection;
         _take = Command(statements.Take, Longs);
-        _endAndTake = Command(statements.EndAndTake, Longs, Texts, NpgsqlDbType.Text, NpgsqlDbType.Bigint, Longs);
+        _endAndTake = Command(statements.EndAndTake, Longs, Texts, NpgsqlDbType.Text, NpgsqlDbType.Bigint, Longs, NpgsqlDbType.Boolean);
         _forget = Command(statements.Forget, Longs, Longs, NpgsqlDbType.Bigint);
         _look = Command(statements.Look, Longs, NpgsqlDbType.Text, NpgsqlDbType.Bigint);
         _note = Command(statements.Note, NpgsqlDbType.Text, NpgsqlDbType.Bigint, Longs, Texts, Texts, Longs, Texts, Longs, Longs, Longs);
@@ -38,6 +39,9 @@ internal sealed class LockSession : IAsyncDisposable
 
     /// <summary>The advisory lock that it keeps as long as it lives.</summary>
     public long Word { get; } = LockWords.NewSession();
+
+    /// <summary>Whether the driver still has the connection: after some errors it closes it.</summary>
+    public bool IsOpen => _connection.State == System.Data.ConnectionState.Open;
 
     /// <summary>The process that serves it.</summary>
     public int ProcessId => _connection.ProcessID;
@@ -80,7 +84,7 @@ internal sealed class LockSession : IAsyncDisposable
     /// <summary>Unlocks, tells those who listen, then locks; answers for each the grant's number or 0.</summary>
     public async Task<long[]> EndAndTakeAsync(long[] unlock, string[] signals, string channel, long listeners, long[] take)
     {
-        Set(_endAndTake, unlock, signals, channel, listeners, take);
+        Set(_endAndTake, unlock, signals, channel, listeners, take, _listens);
         await using var reader = await _endAndTake.ExecuteReaderAsync();
         await reader.ReadAsync();
         return reader.GetFieldValue<long[]>(2);
@@ -148,6 +152,7 @@ internal sealed class LockSession : IAsyncDisposable
     {
         Set(_listen, listeners);
         await _listen.ExecuteNonQueryAsync();
+        _listens = true;
     }
 
     /// <summary>Ends the session.</summary>

@@ -59,7 +59,7 @@ public sealed partial class PostgresSessionLeaseStore
             && TimeProvider.System.GetElapsedTime(began) < LongestLook
         )
         {
-            await Task.Delay(BetweenLooks, TimeProvider.System, cancellationToken);
+            await Task.Delay(ShortestPause, TimeProvider.System, cancellationToken);
         }
         var found = await CallAsync(
             batch =>
@@ -173,7 +173,7 @@ public sealed partial class PostgresSessionLeaseStore
                 var isOfKey = note is not null && note.Group == _context.Group && note.Key == key.Value;
                 return isOfKey && note!.Remaining > TimeSpan.Zero ? note : null;
             }
-            await Task.Delay(BetweenLooks, TimeProvider.System, cancellationToken);
+            await Task.Delay(ShortestPause, TimeProvider.System, cancellationToken);
         }
     }
 }

@@ -20,7 +20,7 @@ namespace Scheduler.Postgres.SessionLeases;
 /// (<c>pg_terminate_backend</c>) when it has shown no sign of life for the whole lease and a second.</para>
 /// <para>Calls that meet share statements. Taking and letting go writes nothing; what a lock is for (key, holder, purpose, end) is noted in
 /// a table that is not logged, within 10 ms, unless it has ended by then. Who is refused looks again until the note is there, so a
-/// refusal takes up to 25 ms.</para>
+/// refusal in the moment after a grant takes as long.</para>
 /// <para>Not guaranteed: that two do not hold a key for a moment when the server ends a session early; hence
 /// <see cref="Level.Efficiency"/>, and fencing at the resource. Not in the order of asking. It needs a connection past every proxy.</para>
 /// </remarks>
@@ -30,8 +30,8 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
     public const string DefaultSchema = PostgresLeaseStore.DefaultSchema;
 
     private const int LargestPage = 1_000;
-    private static readonly TimeSpan LongestLook = TimeSpan.FromMilliseconds(25);
-    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan LongestLook = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(1);
 
     private readonly BackendContext _backend;
     private readonly StateDatabase _database;
@@ -164,7 +164,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         {
             var word = _wordOf(request.Key);
             var began = TimeProvider.System.GetTimestamp();
-            while (true)
+            for (var pause = ShortestPause; ; pause *= 1.5)
             {
                 var grant = await Live().TakeAsync(word, request);
                 if (await AnswerAsync(word, request, grant) is { } answer)
@@ -175,7 +175,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
                 {
                     return new AcquireResult.Held("unknown", "held by a session without a note", Traits.PollInterval);
                 }
-                await Task.Delay(BetweenLooks, TimeProvider.System, cancellationToken);
+                await Task.Delay(pause, TimeProvider.System, cancellationToken);
             }
         }
         catch (StateUnavailableException problem)

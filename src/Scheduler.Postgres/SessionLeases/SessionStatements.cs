@@ -7,12 +7,12 @@ internal sealed class SessionStatements(string schema)
     public string Take { get; } =
         $"SELECT ARRAY(SELECT CASE WHEN pg_try_advisory_lock(w) THEN nextval('{schema}.numbers') ELSE 0 END FROM unnest($1) AS w)";
 
-    /// <summary>Unlocks, then locks. $1 numbers to unlock, $2 signals, $3 their channel, $4 what listeners hold, $5 numbers to lock.
-    /// Signals go only where somebody listens. Answers as last what <see cref="Take"/> answers.</summary>
+    /// <summary>Unlocks, then locks. $1 numbers to unlock, $2 signals, $3 their channel, $4 what listeners hold, $5 numbers to lock,
+    /// $6 whether this session listens. Signals go only where somebody does. Answers as last what <see cref="Take"/> answers.</summary>
     public string EndAndTake { get; } =
         $"""
             SELECT ARRAY(SELECT pg_advisory_unlock(w) FROM unnest($1) AS w),
-              CASE WHEN NOT pg_try_advisory_xact_lock($4) THEN (SELECT count(pg_notify($3, t)) FROM unnest($2) AS t) END,
+              CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($4) THEN (SELECT count(pg_notify($3, t)) FROM unnest($2) AS t) END,
               ARRAY(SELECT CASE WHEN pg_try_advisory_lock(w) THEN nextval('{schema}.numbers') ELSE 0 END FROM unnest($5) AS w)
             """;
 

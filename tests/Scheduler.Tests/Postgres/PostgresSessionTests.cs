@@ -194,12 +194,12 @@ public sealed class PostgresSessionTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_full_lock_table_is_told_with_its_remedy_and_costs_no_other_lease()
+    public async Task A_full_lock_table_ends_the_session_and_is_told_with_its_remedy()
     {
         await using var server = await PostgresServer.StartAsync("max_locks_per_transaction=10", "max_connections=20");
         var database = await server.CreateDatabaseAsync();
         var client = await ConnectAsync(database);
-        var (grant, kept) = (await client.AcquireAsync(Key, Long), await client.AcquireAsync(Other, Long));
+        var grant = await client.AcquireAsync(Key, Long);
         AcquireResult.Unavailable? full = null;
         for (var i = 0; full is null && i < 20_000; i++)
         {
@@ -207,8 +207,9 @@ public sealed class PostgresSessionTests : IAsyncLifetime
         }
 
         Assert.Contains("max_locks_per_transaction", full!.Reason, StringComparison.Ordinal);
-        Assert.True((await client.ReleaseAsync(grant)).Released);
-        Assert.Equal(RenewalOutcome.Renewed, Assert.Single(await client.RenewAsync(Long, kept)));
+        Assert.Equal(RenewalOutcome.Lost, Assert.Single(await client.RenewAsync(Long, grant)));
+        await client.Store.CheckAsync(LockStoreUse.Used, Stop);
+        Assert.True((await client.AcquireAsync(Key, Long)).Number > grant.Number);
         foreach (var store in _stores)
         {
             await store.DisposeAsync();
