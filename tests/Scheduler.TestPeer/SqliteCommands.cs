@@ -19,7 +19,8 @@ internal static class SqliteCommands
             "sqlite-hold[-with-child] <file> <group> <key> | sqlite-stress <file> <group> <writers> <cycles> | state-write <file> <group> "
                 + "| state-stress <file or connection string> <group> <name> <callers> <cycles> "
                 + "| session-hold <connection string> <group> <key>=<seconds>,… "
-                + "| effect <file or connection string> <kind> <calls> <die at>"
+                + "| effect <file or connection string> <kind> <calls> <die at> "
+                + "| pay <kind> <file or connection string> <token> <before or within>"
         );
         return 2;
     }

@@ -1,4 +1,6 @@
+using System.Net;
 using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
 using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Postgres.SessionLeases;
@@ -7,21 +9,35 @@ using Scheduler.Testing.Servers;
 namespace Scheduler.Tests.Conformance;
 
 [LeaseStoreFixture(typeof(PostgresSessionLeaseStore))]
-public sealed class PostgresSessionFixture : ILeaseStoreFixture
+public sealed class PostgresSessionFixture : INetworkedFixture
 {
     private PostgresServer? _server;
     private string _database = "";
+
+    public SteppedClock? OwnClock { get; set; }
 
     public bool CanRestartServer => true;
 
     public bool KeepsGrantsOverRestart => false;
 
+    public bool LeasesOutliveConnections => false;
+
+    public IReadOnlyList<DnsEndPoint> Servers => [new(Server.Host, Server.Port)];
+
     private PostgresServer Server => _server ?? throw new InvalidOperationException("The fixture is not initialized.");
 
+    /// <summary>Its leases end with their session, whatever the time.</summary>
+    public bool StepEndsLeases(TimeSpan step) => false;
+
+    public TimeSpan FreeAfter(TimeSpan duration) => 2 * duration;
+
     public ILeaseStore CreateStore(string group, ReplicaIdentity replica, TimeProvider clientTime) =>
+        CreateStore(new BackendContext(group, replica, new LeaseOptions(), clientTime, NullLoggerFactory.Instance), Servers);
+
+    public ILeaseStore CreateStore(BackendContext context, IReadOnlyList<DnsEndPoint> servers) =>
         new PostgresSessionLeaseStore(
-            new BackendContext(group, replica, new LeaseOptions(), clientTime, NullLoggerFactory.Instance),
-            _database
+            context,
+            new NpgsqlConnectionStringBuilder(_database) { Host = servers[0].Host, Port = servers[0].Port }.ConnectionString
         );
 
     public Task StopServerAsync() => Server.StopAsync();
@@ -31,7 +47,7 @@ public sealed class PostgresSessionFixture : ILeaseStoreFixture
     public async ValueTask InitializeAsync()
     {
         // A session stays as long as a test's grants last, whatever the test has disposed of.
-        _server = await PostgresServer.StartAsync("fsync=off", "max_connections=600");
+        _server = await PostgresServer.StartAsync(OwnClock?.Environment, "fsync=off", "max_connections=600");
         _database = await Server.CreateDatabaseAsync();
     }
 
@@ -39,3 +55,6 @@ public sealed class PostgresSessionFixture : ILeaseStoreFixture
 }
 
 public sealed class PostgresSessionConformance(PostgresSessionFixture fixture) : LeaseStoreConformance<PostgresSessionFixture>(fixture);
+
+public sealed class PostgresSessionFaultConformance(ProxiedFixture<PostgresSessionFixture> fixture)
+    : FaultConformance<PostgresSessionFixture>(fixture);
