@@ -97,7 +97,8 @@ public sealed class FaultyLeaseStore(ILeaseStore inner) : ILeaseStore
         }
         if (_silence is not { } silence)
         {
-            return await call().AsTask().WaitAsync(cancellationToken);
+            // To its end, as stores do: whoever gives up must not hide what is still on its way.
+            return await call();
         }
         if (_commandsArrive)
         {

@@ -235,6 +235,7 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
         _runtime.Dropper.Wake();
         if (!first)
         {
+            _runtime.Watchdog.RenewAll();
             _runtime.Feed.Renew();
         }
         _runtime.Lines.WakeAll();

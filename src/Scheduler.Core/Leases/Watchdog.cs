@@ -90,6 +90,24 @@ internal sealed class Watchdog
         }
     }
 
+    /// <summary>Renews all leases now: what was lost while the store was away is told at once and not at its next renewal.</summary>
+    public void RenewAll()
+    {
+        lock (_gate)
+        {
+            var now = _time.GetTimestamp();
+            foreach (var lease in _heap.ToArray())
+            {
+                if (lease.InFlight is null && lease.Due > now)
+                {
+                    lease.Due = now;
+                    _heap.Update(lease);
+                }
+            }
+            Monitor.PulseAll(_gate);
+        }
+    }
+
     /// <summary>Ends all leases as lost.</summary>
     /// <returns>How many.</returns>
     public int EndAll(LossReason reason)

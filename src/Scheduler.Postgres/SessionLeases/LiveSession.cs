@@ -96,6 +96,15 @@ internal sealed partial class LiveSession
         }
         if (asked.Phase == GrantPhase.Held)
         {
+            if (_closing)
+            {
+                // Nobody has begun anything under it.
+                if (_own.TryEnd(asked.Word, asked.Owner) is { } unused)
+                {
+                    await EndAsync(unused);
+                }
+                throw StateProblem.NotOpen(_context.Place);
+            }
             WakeBefore(asked.Since);
         }
         return asked;
@@ -105,10 +114,11 @@ internal sealed partial class LiveSession
     public async ValueTask<ReleaseResult> EndAsync(long word, LeaseOwner owner)
     {
         ThrowIfOver();
-        if (_own.TryEnd(word, owner) is not { } grant)
-        {
-            return default;
-        }
+        return _own.TryEnd(word, owner) is { } grant ? await EndAsync(grant) : default;
+    }
+
+    private async ValueTask<ReleaseResult> EndAsync(Grant grant)
+    {
         Interlocked.Increment(ref _underWay);
         try
         {

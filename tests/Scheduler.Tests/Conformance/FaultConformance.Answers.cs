@@ -23,9 +23,15 @@ public abstract partial class FaultConformance<TFixture>
             Heal();
             if (answer is LockAttempt.Granted { Lease: var lease })
             {
-                // A store may ask again over another connection, under the same owner value: then it is the caller's, and is known.
-                Assert.Equal(lease.Token.Number, (await beside.Locks.ReadAsync(Key, Stop))!.Number);
-                Assert.True(await lease.ReleaseAsync(Stop));
+                // A store may ask again over another connection, under the same owner value: then it is the caller's, and is known. Or
+                // what was cut came behind the answer: then a grant that ends with its connection may be over already.
+                var record = await beside.Locks.ReadAsync(Key, Stop);
+                Assert.True(
+                    record?.Number == lease.Token.Number || (record is null && !Fixture.Inner.LeasesOutliveConnections),
+                    $"{record}"
+                );
+                var released = await lease.ReleaseAsync(Stop);
+                Assert.True(released || !Fixture.Inner.LeasesOutliveConnections);
             }
             Assert.IsNotType<LockAttempt.Held>(answer);
             Assert.Equal(0, behind.Locks.HeldCount);
@@ -65,7 +71,7 @@ public abstract partial class FaultConformance<TFixture>
         {
             var duration = TimeSpan.FromSeconds(1);
             var (behind, beside) = await StartTwoAsync();
-            var lease = await behind.AcquireAsync(Key, duration);
+            var lease = await AcquireSeenAsync(behind, beside, duration);
             await Break(how).WaitAsync(Bound, Stop);
             // Of what came before the silence the answer has been taken in when the next is on its way and held.
             var deadline = lease.Deadline;
@@ -88,7 +94,7 @@ public abstract partial class FaultConformance<TFixture>
         {
             var duration = TimeSpan.FromSeconds(1);
             var (behind, beside) = await StartTwoAsync();
-            var lease = await behind.AcquireAsync(Key, duration);
+            var lease = await AcquireSeenAsync(behind, beside, duration);
             Each(proxy => proxy.Blackhole());
 
             await Eventually.Holds(() => lease.Lost.IsCancellationRequested, Bound, "Lost fires");

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Scheduler.Hosting;
+using Scheduler.Leases;
 using Scheduler.Locking;
 using Scheduler.Testing;
 using Scheduler.Testing.Servers.Faults;
@@ -67,6 +68,15 @@ public abstract partial class FaultConformance<TFixture>(ProxiedFixture<TFixture
         _toDispose.Add(replica);
         await replica.StartAsync(Bound);
         return replica;
+    }
+
+    /// <summary>Takes a key, and waits until others see by whom: a store may write that down a moment after the grant, and a holder that
+    /// falls silent within that moment blocks the key for longer.</summary>
+    private async Task<Lease> AcquireSeenAsync(TestReplica holder, TestReplica beside, TimeSpan duration)
+    {
+        var lease = await holder.AcquireAsync(Key, duration);
+        await Eventually.Holds(async () => await beside.Locks.ReadAsync(Key, Stop) is not null, Bound, "others see the grant");
+        return lease;
     }
 
     private void Each(Action<FaultProxy> change)
