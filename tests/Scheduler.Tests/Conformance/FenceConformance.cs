@@ -1,5 +1,6 @@
+using System.Net;
 using Scheduler.Locking;
-using Scheduler.Testing.Servers;
+using Scheduler.Testing.Servers.Faults;
 using Scheduler.TestPeer;
 using Scheduler.Tests.Sqlite;
 
@@ -132,20 +133,20 @@ public abstract class FenceConformance : IAsyncLifetime
     /// <param name="through">The place by way of another port.</param>
     protected async Task<long> CountRoundTripsOfAFenceAsync(int port, Func<int, string> through)
     {
-        await using var relay = new CountingRelay(port);
-        await using var payouts = Payouts.Open(Kind, through(relay.Port));
+        await using var wire = FaultProxy.Start(new DnsEndPoint("127.0.0.1", port), FaultSeed.Take());
+        await using var payouts = Payouts.Open(Kind, through(wire.EndPoint.Port));
         // Connections, tables and statements are there from the second time on.
         for (var i = 0; i < 3; i++)
         {
             await payouts.PayAsync(Older);
             await payouts.PayPlainlyAsync(Older);
         }
-        var start = relay.RoundTrips;
+        var start = wire.RoundTrips;
         await payouts.PayPlainlyAsync(Older);
-        var plain = relay.RoundTrips - start;
+        var plain = wire.RoundTrips - start;
         await payouts.PayAsync(Older);
         Assert.InRange(plain, 1, 5);
-        return relay.RoundTrips - start - plain - plain;
+        return wire.RoundTrips - start - plain - plain;
     }
 
     /// <summary>Makes an empty place for the resource.</summary>

@@ -104,6 +104,24 @@ public sealed class StoreGateTests
     }
 
     [Fact]
+    public async Task After_an_outage_leases_are_renewed_at_once_and_what_it_took_is_told()
+    {
+        await using var f = new LeaseFixture(configure: o => o.LeaseDuration = TimeSpan.FromSeconds(30));
+        await f.Provider.StartAsync(default);
+        var (lost, kept) = (await f.TakeAsync(), await f.TakeAsync(LockKey.From("other")));
+        // The first renewal would be due after 10 s.
+        f.Store.OnAcquire = (_, _, _) => throw new StoreUnavailableException("restarting");
+        Assert.IsType<LockAttempt.Unavailable>(await f.Provider.TryAcquireAsync(LockKey.From("third"), "test"));
+        f.Store.Forget(Key);
+
+        await f.AdvanceUntil(() => f.Provider.Health.IsUp && lost.Lost.IsCancellationRequested, TimeSpan.FromSeconds(4));
+
+        Assert.Equal(LossReason.StoreLost, lost.LossReason);
+        Assert.True(kept.IsHeld);
+        Assert.Equal(1, f.Store.Renewals);
+    }
+
+    [Fact]
     public async Task Start_throws_what_the_check_threw_and_the_provider_comes_up_by_itself()
     {
         await using var f = new LeaseFixture();

@@ -146,6 +146,24 @@ public sealed class WaitingTests
     }
 
     [Fact]
+    public async Task Where_the_store_keeps_the_order_a_releaser_asks_again_at_once()
+    {
+        await using var f = new LeaseFixture(TimeProvider.System);
+        f.Store.Traits = f.Store.Traits with { Fifo = true };
+        await using var greedy = f.NewProvider("b");
+        greedy.Runtime.HoldBacks.PauseWithPush = TimeSpan.FromMinutes(10);
+        using var watching = greedy.Watch(_ => { });
+        await Eventually.Holds(() => f.Store.Subscriptions == 1);
+        var lease = await f.TakeAsync(provider: greedy);
+        Assert.IsType<LockAttempt.Held>(await f.Provider.TryAcquireAsync(Key, "refused"));
+        await lease.ReleaseAsync();
+
+        var again = greedy.AcquireAsync(Key, "again", Wait).AsTask();
+
+        await Assert.IsType<LockAttempt.Granted>(await again.WaitAsync(Bound)).Lease.DisposeAsync();
+    }
+
+    [Fact]
     public async Task Store_that_goes_away_answers_all_waiters()
     {
         await using var f = new LeaseFixture();

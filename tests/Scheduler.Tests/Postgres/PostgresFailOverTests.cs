@@ -1,3 +1,4 @@
+using System.Net;
 using Npgsql;
 using Scheduler.Jobs;
 using Scheduler.Locking;
@@ -6,6 +7,7 @@ using Scheduler.Runs;
 using Scheduler.Sqlite.Leases;
 using Scheduler.Testing;
 using Scheduler.Testing.Servers;
+using Scheduler.Testing.Servers.Faults;
 using Scheduler.Tests.Jobs;
 
 namespace Scheduler.Tests.Postgres;
@@ -15,7 +17,7 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("fail-over-");
     private PostgresServer _primary = null!;
-    private CountingRelay _relay = null!;
+    private FaultProxy _wire = null!;
     private PostgresServer _standby = null!;
     private PostgresDatabase _database = null!;
 
@@ -24,8 +26,8 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _primary = await PostgresServer.StartAsync();
-        _relay = new CountingRelay(_primary.Port);
-        _standby = await PostgresServer.StartStandbyAsync(_relay.Port);
+        _wire = FaultProxy.Start(new DnsEndPoint("127.0.0.1", _primary.Port), FaultSeed.Take());
+        _standby = await PostgresServer.StartStandbyAsync(_wire.EndPoint.Port);
         _database = await PostgresDatabase.CreateAsync(_primary);
         await CopiedAsync();
     }
@@ -36,7 +38,7 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
         await _primary.RestartAsync();
         await _database.DisposeAsync();
         await _standby.DisposeAsync();
-        await _relay.DisposeAsync();
+        await _wire.DisposeAsync();
         await _primary.DisposeAsync();
         _folder.Delete(recursive: true);
     }
@@ -52,7 +54,7 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
         await CopiedAsync();
 
         // The standby falls behind, and nobody waits for it.
-        _relay.HoldAnswers();
+        _wire.ToClient.Hold();
         await ClaimedAsync(state, 1, "r1");
         var after = await FailOverAsync();
 
@@ -71,14 +73,14 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
         await ClaimedAsync(state, 0, "r1");
 
         // The standby falls behind: nothing is confirmed until it is there.
-        _relay.HoldAnswers();
+        _wire.ToClient.Hold();
         var claiming = ClaimAsync(state, 1, "r1");
         await Eventually.Holds(
             async () => await _database.AskAsync<long>("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") > 0,
             what: "the claim waits for the standby"
         );
         Assert.False(claiming.IsCompleted);
-        _relay.LetAnswersFlow();
+        _wire.Heal();
         Assert.IsType<ClaimResult.Claimed>(await claiming);
         var after = await FailOverAsync();
 

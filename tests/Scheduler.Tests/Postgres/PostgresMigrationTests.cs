@@ -1,5 +1,8 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using Scheduler.Hosting;
+using Scheduler.Locking;
+using Scheduler.Postgres.Leases;
 using Scheduler.Postgres.State;
 using Scheduler.Runs;
 using Scheduler.Testing;
@@ -105,19 +108,11 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
     public async Task The_roles_of_the_documentation_suffice_also_for_what_a_release_brings()
     {
         var (owner, replicas) = ($"o{Guid.NewGuid():N}", $"r{Guid.NewGuid():N}");
-        string[] blocks =
-        [
-            .. File.ReadAllText(Path.Combine(Repository.Root, "docs", "postgres.md"))
-                .Split("```sql\n")
-                .Skip(1)
-                .Select(b => b[..b.IndexOf("```", StringComparison.Ordinal)])
-                .Where(b => b.Contains("CREATE ROLE", StringComparison.Ordinal)),
-        ];
-        Assert.Equal(2, blocks.Length);
-        await RunAsync(blocks[0]);
+        var blocks = SetUps();
+        await RunAsync(blocks[1], owner, replicas);
         await using var migrating = await ConnectAsync(As(owner));
         await MigrateAsync([Migrations.All[0]], migrating);
-        await RunAsync(blocks[1]);
+        await RunAsync(blocks[2], owner, replicas);
         var asReplicas = _database.State(As(replicas));
         // A release to come.
         await Assert.ThrowsAsync<StateUnavailableException>(async () => await asReplicas.OpenAsync(Stop));
@@ -127,19 +122,50 @@ public sealed class PostgresMigrationTests : IAsyncLifetime
         var run = Assert.IsType<ClaimResult.Claimed>(await asReplicas.Runs.ClaimAsync(PostgresDatabase.Claim(0), Stop)).Run;
         Assert.Equal(CompletionResult.Accepted, await asReplicas.Runs.CompleteAsync(PostgresDatabase.Succeeded(run), Stop));
         Assert.Equal(1, await asReplicas.Runs.PruneAsync(PostgresDatabase.Noon.AddDays(1), 100, Stop));
-
-        string As(string role) => _database.With(b => (b.Username, b.Password, b.Pooling) = (role, PostgresServer.Password, false));
-
-        async Task RunAsync(string sql) =>
-            await _database.ExecuteAsync(
-                sql.Replace("ROLE scheduler", $"ROLE {owner}", StringComparison.Ordinal)
-                    .Replace("TO scheduler", $"TO {owner}", StringComparison.Ordinal)
-                    .Replace("AUTHORIZATION scheduler", $"AUTHORIZATION {owner}", StringComparison.Ordinal)
-                    .Replace("replicas", replicas, StringComparison.Ordinal)
-                    .Replace("shop", _database.Name, StringComparison.Ordinal)
-                    .Replace("…", PostgresServer.Password, StringComparison.Ordinal)
-            );
     }
+
+    [Fact]
+    public async Task The_role_of_the_plainest_set_up_suffices_for_locks_and_State()
+    {
+        var owner = $"o{Guid.NewGuid():N}";
+        await RunAsync(SetUps()[0], owner, replicas: "");
+
+        var state = await _database.OpenAsync(As(owner));
+        Assert.IsType<ClaimResult.Claimed>(await state.Runs.ClaimAsync(PostgresDatabase.Claim(0), Stop));
+        var replica = ReplicaIdentity.Create("replica");
+        var context = new BackendContext("test", replica, new LeaseOptions(), TimeProvider.System, _database.Log);
+        await using var locks = new PostgresLeaseStore(context, As(owner));
+        await locks.CheckAsync(LockStoreUse.Unused, Stop);
+        var request = new AcquireRequest(PostgresDatabase.Key, new LeaseOwner(replica.Id, 1), "test", TimeSpan.FromSeconds(10));
+        Assert.IsType<AcquireResult.Granted>(await locks.AcquireAsync(request, Stop));
+    }
+
+    // The blocks of the documentation that make roles: the plainest set-up, and the two with the least rights.
+    private static string[] SetUps()
+    {
+        string[] blocks =
+        [
+            .. File.ReadAllText(Path.Combine(Repository.Root, "docs", "postgres.md"))
+                .Split("```sql\n")
+                .Skip(1)
+                .Select(b => b[..b.IndexOf("```", StringComparison.Ordinal)])
+                .Where(b => b.Contains("CREATE ROLE", StringComparison.Ordinal)),
+        ];
+        Assert.Equal(3, blocks.Length);
+        return blocks;
+    }
+
+    private string As(string role) => _database.With(b => (b.Username, b.Password, b.Pooling) = (role, PostgresServer.Password, false));
+
+    private Task RunAsync(string sql, string owner, string replicas) =>
+        _database.ExecuteAsync(
+            sql.Replace("ROLE scheduler", $"ROLE {owner}", StringComparison.Ordinal)
+                .Replace("TO scheduler", $"TO {owner}", StringComparison.Ordinal)
+                .Replace("AUTHORIZATION scheduler", $"AUTHORIZATION {owner}", StringComparison.Ordinal)
+                .Replace("replicas", replicas, StringComparison.Ordinal)
+                .Replace("shop", _database.Name, StringComparison.Ordinal)
+                .Replace("…", PostgresServer.Password, StringComparison.Ordinal)
+        );
 
     [Fact]
     public async Task Pruning_takes_away_what_stands_for_no_open_run()

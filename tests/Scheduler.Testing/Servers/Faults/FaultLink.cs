@@ -8,6 +8,7 @@ internal sealed class FaultLink(FaultProxy proxy, Socket client, Socket server) 
     private const int BufferSize = 65_536;
 
     private FaultCut? _cutAnswer;
+    private volatile bool _isAnswered = true;
 
     /// <summary>Carries bytes until both sides have ended or the connection is cut.</summary>
     public async Task RunAsync(CancellationToken stop)
@@ -64,6 +65,11 @@ internal sealed class FaultLink(FaultProxy proxy, Socket client, Socket server) 
                 server.Shutdown(SocketShutdown.Send);
                 return;
             }
+            if (_isAnswered)
+            {
+                _isAnswered = false;
+                proxy.CountRoundTrip();
+            }
             var request = buffer.AsMemory(0, read);
             if (proxy.FindCut(tail, request.Span, out var textEnds) is { } cut)
             {
@@ -100,6 +106,7 @@ internal sealed class FaultLink(FaultProxy proxy, Socket client, Socket server) 
                 cut.SetDone();
                 return;
             }
+            _isAnswered = true;
             await proxy.ToClient.PassAsync(buffer.AsMemory(0, read), client, stop);
         }
     }

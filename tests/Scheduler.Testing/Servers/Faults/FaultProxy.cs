@@ -17,6 +17,7 @@ public sealed class FaultProxy : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _accepting;
     private volatile FaultCut? _cut;
+    private long _roundTrips;
     private volatile bool _refuses;
 
     private FaultProxy(DnsEndPoint server, FaultSeed seed)
@@ -45,6 +46,9 @@ public sealed class FaultProxy : IAsyncDisposable
 
     /// <summary>How many connections there are.</summary>
     public int Connections => _links.Count;
+
+    /// <summary>How many round trips there were: one begins when a client sends something after an answer.</summary>
+    public long RoundTrips => Interlocked.Read(ref _roundTrips);
 
     /// <summary>New connections are reset at once, as by a host without the server.</summary>
     public bool RefusesConnections
@@ -101,6 +105,8 @@ public sealed class FaultProxy : IAsyncDisposable
         await Task.WhenAll(_running.Keys);
         _stop.Dispose();
     }
+
+    internal void CountRoundTrip() => Interlocked.Increment(ref _roundTrips);
 
     /// <summary>The cut that this request is for, if any.</summary>
     /// <param name="tail">What <see cref="TailOf"/> gave last.</param>
