@@ -75,7 +75,10 @@ internal sealed class PostgresHandOff : IRawHandOff
                 await _listening.WaitAsync(_ended.Token);
             }
         }
-        catch (OperationCanceledException) { }
+        catch (OperationCanceledException)
+        {
+            // The measurement has ended.
+        }
     }
 
     private static void Execute(NpgsqlConnection connection, string sql)

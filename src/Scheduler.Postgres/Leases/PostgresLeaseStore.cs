@@ -121,34 +121,20 @@ public sealed class PostgresLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
     }
 
     /// <inheritdoc/>
-    public async ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) =>
-        await CallAsync(
-            batch =>
-                batch
-                    .Add(_statements.Pair)
-                    .Text(_group)
-                    .Number(Micros.Of(replaceAfter))
-                    .Text(mark?.Id)
-                    .Text(Texts.Keepable(mark?.Label))
-                    .Number(mark?.Generation),
-            static async reader =>
-                await reader.ReadAsync()
-                    ? new StateMark(reader.GetString(0), reader.GetString(1), reader.GetInt32(2), Micros.Left(reader.GetInt64(3)))
-                    : null,
-            cancellationToken
-        );
+    public ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) =>
+        _database.PairAsync(_statements, _group, mark, replaceAfter, cancellationToken);
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">The duration is below 1 ms or above
     /// <see cref="LeaseOptions.LongestLease"/>.</exception>
     public async ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
     {
-        CheckKey(request.Key);
+        StoreCalls.CheckKey(request.Key);
         ArgumentOutOfRangeException.ThrowIfLessThan(request.Duration, TimeSpan.FromMilliseconds(1), nameof(request));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(request.Duration, _longestLease, nameof(request));
         cancellationToken.ThrowIfCancellationRequested();
@@ -158,7 +144,7 @@ public sealed class PostgresLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            var translated = Unavailable(problem);
+            var translated = StoreCalls.Unavailable(problem);
             // What was never sent has no cause.
             return new AcquireResult.Unavailable(translated.Message, OutcomeUnknown: problem.InnerException is not null, translated);
         }
@@ -176,14 +162,14 @@ public sealed class PostgresLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
     }
 
     /// <inheritdoc/>
     public async ValueTask<ReleaseResult> ReleaseAsync(LockKey key, LeaseOwner owner, CancellationToken cancellationToken)
     {
-        CheckKey(key);
+        StoreCalls.CheckKey(key);
         cancellationToken.ThrowIfCancellationRequested();
         try
         {
@@ -191,15 +177,15 @@ public sealed class PostgresLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
     }
 
     /// <inheritdoc/>
     public async ValueTask<RevokeResult> RevokeAsync(LockKey key, long number, CancellationToken cancellationToken)
     {
-        CheckKey(key);
-        return await CallAsync(
+        StoreCalls.CheckKey(key);
+        return await _database.CallStoreAsync(
             batch => batch.Add(_statements.Revoke).Text(_group).Text(key.Value).Number(number),
             static async reader =>
                 await reader.ReadAsync() ? new RevokeResult(reader.GetBoolean(0), Micros.Left(reader.GetInt64(1))) : default,
@@ -210,8 +196,8 @@ public sealed class PostgresLeaseStore : ILeaseStore
     /// <inheritdoc/>
     public async ValueTask<LeaseRecord?> ReadAsync(LockKey key, CancellationToken cancellationToken)
     {
-        CheckKey(key);
-        return await CallAsync(
+        StoreCalls.CheckKey(key);
+        return await _database.CallStoreAsync(
             batch => batch.Add(_statements.Read).Text(_group).Text(key.Value),
             static async reader => await reader.ReadAsync() ? Record(reader) : null,
             cancellationToken
@@ -224,7 +210,7 @@ public sealed class PostgresLeaseStore : ILeaseStore
         ArgumentNullException.ThrowIfNull(prefix);
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, LargestPage);
-        var found = await CallAsync(
+        var found = await _database.CallStoreAsync(
             batch =>
                 batch.Add(_statements.List).Text(_group).Text(Texts.Keepable(prefix)).Text(Texts.Keepable(cursor) ?? "").Number(limit + 1),
             static async reader =>
@@ -260,22 +246,6 @@ public sealed class PostgresLeaseStore : ILeaseStore
         await _database.DisposeAsync();
     }
 
-    private async ValueTask<T> CallAsync<T>(
-        Action<NpgsqlBatch> fill,
-        Func<NpgsqlDataReader, Task<T>> read,
-        CancellationToken cancellationToken
-    )
-    {
-        try
-        {
-            return await _database.CallAsync(fill, read, cancellationToken);
-        }
-        catch (StateUnavailableException problem)
-        {
-            throw Unavailable(problem);
-        }
-    }
-
     private List<string> Warnings()
     {
         List<string> warnings = [];
@@ -302,17 +272,6 @@ public sealed class PostgresLeaseStore : ILeaseStore
             Micros.Left(row.GetInt64(4)),
             row.GetBoolean(5)
         );
-
-    private static StoreUnavailableException Unavailable(StateUnavailableException problem) =>
-        new(problem.Message, problem.InnerException, permanent: problem.IsPermanent);
-
-    private static void CheckKey(LockKey key)
-    {
-        if (LockKey.Problem(key.Value) is { } problem)
-        {
-            throw new ArgumentException(problem, nameof(key));
-        }
-    }
 
     private sealed class NoSubscription : IAsyncDisposable
     {

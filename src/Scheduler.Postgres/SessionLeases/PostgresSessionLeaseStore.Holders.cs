@@ -18,7 +18,7 @@ public sealed partial class PostgresSessionLeaseStore
         {
             return default;
         }
-        return await CallAsync(
+        return await _database.CallStoreAsync(
             batch => batch.Add(_statements.Revoke).Number(_wordOf(key)).Text(_context.Group).Text(key.Value).Number(number),
             static async reader =>
                 await reader.ReadAsync() && reader.GetBoolean(0) is var named
@@ -51,7 +51,7 @@ public sealed partial class PostgresSessionLeaseStore
         ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, LargestPage);
         var began = TimeProvider.System.GetTimestamp();
         while (
-            await CallAsync(
+            await _database.CallStoreAsync(
                 batch => batch.Add(_statements.AnyWithoutNote).Number(_context.Words.Tag),
                 static async reader => await reader.ReadAsync() && reader.GetBoolean(0),
                 cancellationToken
@@ -61,7 +61,7 @@ public sealed partial class PostgresSessionLeaseStore
         {
             await Task.Delay(ShortestPause, TimeProvider.System, cancellationToken);
         }
-        var found = await CallAsync(
+        var found = await _database.CallStoreAsync(
             batch =>
                 batch
                     .Add(_statements.List)
@@ -151,12 +151,12 @@ public sealed partial class PostgresSessionLeaseStore
     /// <summary>The note of a key; waits a little for one that is not there yet.</summary>
     private async ValueTask<HolderNote?> ReadNoteAsync(LockKey key, CancellationToken cancellationToken)
     {
-        CheckKey(key);
+        StoreCalls.CheckKey(key);
         var word = _wordOf(key);
         var began = TimeProvider.System.GetTimestamp();
         while (true)
         {
-            var (isLocked, note) = await CallAsync(
+            var (isLocked, note) = await _database.CallStoreAsync(
                 batch => batch.Add(_statements.Read).Number(word),
                 static async reader =>
                     await reader.ReadAsync()

@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Logging;
-using Npgsql;
 using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Postgres.Leases;
@@ -129,34 +128,20 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
     }
 
     /// <inheritdoc/>
-    public async ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) =>
-        await CallAsync(
-            batch =>
-                batch
-                    .Add(_common.Pair)
-                    .Text(_context.Group)
-                    .Number(Micros.Of(replaceAfter))
-                    .Text(mark?.Id)
-                    .Text(Texts.Keepable(mark?.Label))
-                    .Number(mark?.Generation),
-            static async reader =>
-                await reader.ReadAsync()
-                    ? new StateMark(reader.GetString(0), reader.GetString(1), reader.GetInt32(2), Micros.Left(reader.GetInt64(3)))
-                    : null,
-            cancellationToken
-        );
+    public ValueTask<StateMark?> PairAsync(StateMark? mark, TimeSpan replaceAfter, CancellationToken cancellationToken) =>
+        _database.PairAsync(_common, _context.Group, mark, replaceAfter, cancellationToken);
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">The duration is below 1 ms or above
     /// <see cref="LeaseOptions.LongestLease"/>.</exception>
     public async ValueTask<AcquireResult> AcquireAsync(AcquireRequest request, CancellationToken cancellationToken)
     {
-        CheckKey(request.Key);
+        StoreCalls.CheckKey(request.Key);
         ArgumentOutOfRangeException.ThrowIfLessThan(request.Duration, TimeSpan.FromMilliseconds(1), nameof(request));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(request.Duration, _backend.Leases.LongestLease, nameof(request));
         cancellationToken.ThrowIfCancellationRequested();
@@ -180,7 +165,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            var translated = Unavailable(problem);
+            var translated = StoreCalls.Unavailable(problem);
             // What was never sent has no cause.
             return new AcquireResult.Unavailable(translated.Message, OutcomeUnknown: problem.InnerException is not null, translated);
         }
@@ -208,14 +193,14 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
     }
 
     /// <inheritdoc/>
     public async ValueTask<ReleaseResult> ReleaseAsync(LockKey key, LeaseOwner owner, CancellationToken cancellationToken)
     {
-        CheckKey(key);
+        StoreCalls.CheckKey(key);
         cancellationToken.ThrowIfCancellationRequested();
         if (owner.Replica != _context.Replica)
         {
@@ -223,7 +208,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
             {
                 return default;
             }
-            return await CallAsync(
+            return await _database.CallStoreAsync(
                 batch =>
                     batch
                         .Add(_statements.Drop)
@@ -242,7 +227,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
     }
 
@@ -261,7 +246,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         }
         catch (StateUnavailableException problem)
         {
-            throw Unavailable(problem);
+            throw StoreCalls.Unavailable(problem);
         }
         return await _signals.AddAsync(mayBeFree, cancellationToken);
     }
@@ -295,32 +280,5 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         _live
         ?? throw new StateUnavailableException($"{_database.Place.Name}: the lock store has not been checked yet, so there is no session.");
 
-    private async ValueTask<T> CallAsync<T>(
-        Action<NpgsqlBatch> fill,
-        Func<NpgsqlDataReader, Task<T>> read,
-        CancellationToken cancellationToken
-    )
-    {
-        try
-        {
-            return await _database.CallAsync(fill, read, cancellationToken);
-        }
-        catch (StateUnavailableException problem)
-        {
-            throw Unavailable(problem);
-        }
-    }
-
-    private static StoreUnavailableException Unavailable(StateUnavailableException problem) =>
-        new(problem.Message, problem.InnerException, permanent: problem.IsPermanent);
-
     private static TimeSpan Longer(TimeSpan one, TimeSpan other) => one > other ? one : other;
-
-    private static void CheckKey(LockKey key)
-    {
-        if (LockKey.Problem(key.Value) is { } problem)
-        {
-            throw new ArgumentException(problem, nameof(key));
-        }
-    }
 }

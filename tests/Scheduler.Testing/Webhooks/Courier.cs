@@ -90,7 +90,8 @@ public sealed class Courier(Func<IReadOnlyList<string>> urls) : IDisposable
                     connection.Dispose();
                 }
             }
-            await Task.Delay(Pause, TimeProvider.System);
+            // As senders do between two deliveries; the loop has its bound.
+            await Eventually.Passes(Pause);
         }
         throw new TimeoutException($"No replica answered with anything but 503 for {Patience.TotalSeconds} s.");
     }
