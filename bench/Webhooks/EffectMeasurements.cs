@@ -27,11 +27,11 @@ internal sealed class EffectMeasurements(Plan plan, Report report, WebhookStore 
     };
 
     // The compiler takes a processor until it has done with three processes.
-    private TimeSpan WarmUp => TimeSpan.FromSeconds(plan.Quick ? 1 : 10);
+    private TimeSpan WarmUp => TimeSpan.FromSeconds(plan.Quick ? 1 : 20);
 
     private TimeSpan Counted => TimeSpan.FromSeconds(plan.Quick ? 1 : 15);
 
-    private int Backlog => plan.Quick ? 300 : 10_000;
+    private int Backlog => plan.Quick ? 300 : 30_000;
 
     public async Task RunAsync()
     {

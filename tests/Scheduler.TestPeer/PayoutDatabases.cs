@@ -43,13 +43,11 @@ public sealed class PostgresPayouts(string connectionString, TimeSpan? limit = n
     ) => PostgresFence.RunAsync((NpgsqlDataSource)Database, _options, resource, key, token, work, cancellationToken);
 
     protected override Task RaiseAsync(DbConnection connection, DbTransaction transaction, FencingToken token) =>
-        GuardTables.RaiseAsync(
-            (NpgsqlConnection)connection,
-            (NpgsqlTransaction)transaction,
-            _options,
+        new GuardStatements((NpgsqlConnection)connection, (NpgsqlTransaction)transaction, _options).RaiseAsync(
             Resource,
             Key,
             token,
+            note: null,
             CancellationToken.None
         );
 }

@@ -42,9 +42,7 @@ internal sealed class PostgresRawBacklog : IRawBacklog
 
     public static async Task<IRawBacklog> OpenAsync(DrainSetup setup)
     {
-        var pool = NpgsqlDataSource.Create(
-            new NpgsqlConnectionStringBuilder(setup.Address) { MaxAutoPrepare = 10, NoResetOnClose = true }.ConnectionString
-        );
+        var pool = NpgsqlDataSource.Create(EffectStore.FastOf(setup.Address));
         await using var create = pool.CreateCommand(
             $"{PostgresRawInbox.Create}; {Due}; {Tables}; "
                 + "ALTER TABLE raw_inbox ADD due_at timestamptz, ADD attempts integer NOT NULL DEFAULT 0, ADD finished_at timestamptz"

@@ -23,9 +23,10 @@ internal abstract class EffectRunner
         ArgumentNullException.ThrowIfNull(work);
         return await EndedAsync(
             effect,
-            async (connection, transaction, cancel) =>
+            Done,
+            async (connection, transaction, before, cancel) =>
             {
-                switch (await NoteAsync(connection, transaction, effect, Done, cancel))
+                switch (before)
                 {
                     case null:
                         await work(connection, transaction, cancel);
@@ -53,13 +54,14 @@ internal abstract class EffectRunner
     {
         ArgumentNullException.ThrowIfNull(effect);
         ArgumentNullException.ThrowIfNull(call);
-        string? before = null;
+        string? found = null;
         var isDone = await EndedAsync(
             effect,
-            async (connection, transaction, cancel) =>
+            Intended,
+            (_, _, before, _) =>
             {
-                before = await NoteAsync(connection, transaction, effect, Intended, cancel);
-                return (before == Done, before == Done);
+                found = before;
+                return new((before == Done, before == Done));
             },
             cancellationToken
         );
@@ -67,10 +69,11 @@ internal abstract class EffectRunner
         {
             return false;
         }
-        await call(new EffectCall(effect.IdempotencyKey, before is not null), cancellationToken);
+        await call(new EffectCall(effect.IdempotencyKey, found is not null), cancellationToken);
         return await EndedAsync(
             effect,
-            async (connection, transaction, cancel) =>
+            note: null,
+            async (connection, transaction, _, cancel) =>
             {
                 await CloseAsync(connection, transaction, effect, cancel);
                 return (true, true);
@@ -79,20 +82,16 @@ internal abstract class EffectRunner
         );
     }
 
-    /// <summary>Runs work in one transaction that first raises the fence of the effect's lock key, then commits.</summary>
+    /// <summary>Runs work in one transaction that first raises the fence of the effect's lock key, then notes the effect unless it is
+    /// noted already, then commits.</summary>
+    /// <param name="effect">The effect.</param>
+    /// <param name="note">Where it stands then; <see langword="null"/> notes nothing.</param>
+    /// <param name="work">Is told <see langword="null"/> when it is noted now, or where it stood.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
     protected abstract ValueTask<T> FencedAsync<T>(
         Effect effect,
-        Func<DbConnection, DbTransaction, CancellationToken, ValueTask<T>> work,
-        CancellationToken cancellationToken
-    );
-
-    /// <summary>Notes an effect, unless it is noted already.</summary>
-    /// <returns><see langword="null"/> when it is noted now, or where it stands.</returns>
-    protected abstract ValueTask<string?> NoteAsync(
-        DbConnection connection,
-        DbTransaction transaction,
-        Effect effect,
-        string state,
+        string? note,
+        Func<DbConnection, DbTransaction, string?, CancellationToken, ValueTask<T>> work,
         CancellationToken cancellationToken
     );
 
@@ -107,15 +106,17 @@ internal abstract class EffectRunner
     /// <summary>Runs work fenced; where it says that the effect is done, the event's end is in the same transaction.</summary>
     private async ValueTask<bool> EndedAsync(
         Effect effect,
-        Func<DbConnection, DbTransaction, CancellationToken, ValueTask<(bool Result, bool IsDone)>> work,
+        string? note,
+        Func<DbConnection, DbTransaction, string?, CancellationToken, ValueTask<(bool Result, bool IsDone)>> work,
         CancellationToken cancellationToken
     )
     {
         var (result, ended) = await FencedAsync(
             effect,
-            async (connection, transaction, cancel) =>
+            note,
+            async (connection, transaction, before, cancel) =>
             {
-                var (result, isDone) = await work(connection, transaction, cancel);
+                var (result, isDone) = await work(connection, transaction, before, cancel);
                 return (result, isDone && effect.End is { } end && await end.WriteAsync(transaction, cancel));
             },
             cancellationToken

@@ -1,6 +1,5 @@
 using Npgsql;
-using Scheduler.Fencing;
-using Scheduler.Locking;
+using Scheduler.Inbox;
 using Scheduler.Postgres.State;
 
 namespace Scheduler.Postgres.Fencing;
@@ -10,49 +9,6 @@ internal static class GuardTables
 {
     private const string UndefinedTable = "42P01";
 
-    /// <summary>Raises a fence as the first thing of a transaction; an equal token passes.</summary>
-    /// <exception cref="StaleLeaseException">A newer token has been seen.</exception>
-    /// <exception cref="InvalidOperationException">Another lock key protects the resource.</exception>
-    public static async Task RaiseAsync(
-        NpgsqlConnection connection,
-        NpgsqlTransaction transaction,
-        PostgresFenceOptions options,
-        string resource,
-        LockKey lockKey,
-        FencingToken token,
-        CancellationToken cancellationToken
-    )
-    {
-        await using var batch = new NpgsqlBatch(connection, transaction);
-        batch
-            .Add(
-                $"""
-                INSERT INTO "{options.Schema}".fences AS f (group_name, resource, lock_key, token, raised_at)
-                VALUES ('', $1, $2, $3, clock_timestamp())
-                ON CONFLICT (group_name, resource) DO UPDATE SET token = excluded.token, raised_at = excluded.raised_at
-                WHERE f.token <= excluded.token AND f.lock_key = excluded.lock_key
-                """
-            )
-            .Text(resource)
-            .Text(lockKey.Value)
-            .Number(token.Value);
-        // With it the limits of the transaction: a commit that may be forgotten would let an effect be had twice, or never.
-        batch
-            .Add(
-                $"""
-                SELECT f.lock_key, f.token, set_config('idle_in_transaction_session_timeout', $2, true),
-                  CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-                    THEN set_config('synchronous_commit', 'on', true) END
-                FROM "{options.Schema}".fences f WHERE f.group_name = '' AND f.resource = $1
-                """
-            )
-            .Text(resource)
-            .Text(StatePlace.Milliseconds(options.Limit));
-        await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
-        await reader.ReadAsync(cancellationToken);
-        FenceRules.ThrowIfRefused(resource, lockKey, token, reader.GetString(0), reader.GetInt64(1));
-    }
-
     /// <summary>Whether a statement failed because one of the tables is missing.</summary>
     public static bool AreMissing(PostgresException problem) =>
         problem.SqlState == UndefinedTable
@@ -60,6 +16,10 @@ internal static class GuardTables
             problem.MessageText.Contains("fences", StringComparison.Ordinal)
             || problem.MessageText.Contains("webhook_effects", StringComparison.Ordinal)
         );
+
+    /// <summary>Adds a statement whose first three parameters are the key of an effect.</summary>
+    public static NpgsqlParameterCollection AddKey(NpgsqlBatch batch, string sql, EffectKey key) =>
+        batch.Add(sql).Text(key.Source).Text(key.DedupeKey).Text(key.Name);
 
     /// <summary>Makes the tables, unless both are there.</summary>
     public static async Task MakeIfMissingAsync(

@@ -107,42 +107,20 @@ public static class PostgresEffect
     {
         protected override ValueTask<T> FencedAsync<T>(
             Effect effect,
-            Func<DbConnection, DbTransaction, CancellationToken, ValueTask<T>> work,
-            CancellationToken cancellationToken
-        ) => PostgresFence.RunAsync(database, options, effect.LockKey.Value, effect.LockKey, effect.Token, work, cancellationToken);
-
-        protected override async ValueTask<string?> NoteAsync(
-            DbConnection connection,
-            DbTransaction transaction,
-            Effect effect,
-            string state,
+            string? note,
+            Func<DbConnection, DbTransaction, string?, CancellationToken, ValueTask<T>> work,
             CancellationToken cancellationToken
         )
         {
-            await using var note = new NpgsqlBatch((NpgsqlConnection)connection, (NpgsqlTransaction)transaction);
-            Key(
-                    note,
-                    $"""
-                    INSERT INTO "{options.Schema}".webhook_effects (source, dedupe_key, effect, state, token) VALUES ($1, $2, $3, $4, $5)
-                    ON CONFLICT DO NOTHING
-                    """,
-                    effect
-                )
-                .Text(state)
-                .Number(effect.Token.Value);
-            if (await note.ExecuteNonQueryAsync(cancellationToken) > 0)
-            {
-                return null;
-            }
-            await using var read = new NpgsqlBatch((NpgsqlConnection)connection, (NpgsqlTransaction)transaction);
-            Key(
-                read,
-                $"""
-                SELECT state FROM "{options.Schema}".webhook_effects WHERE source = $1 AND dedupe_key = $2 AND effect = $3
-                """,
-                effect
+            var run = new PostgresFencedTransaction(
+                database,
+                options,
+                effect.LockKey.Value,
+                effect.LockKey,
+                effect.Token,
+                note is null ? null : new EffectNote(effect.Key, note)
             );
-            return (string?)await read.ExecuteScalarAsync(cancellationToken) ?? Done;
+            return run.RunAsync((connection, transaction, cancel) => work(connection, transaction, run.Before, cancel), cancellationToken);
         }
 
         protected override async ValueTask CloseAsync(
@@ -153,19 +131,17 @@ public static class PostgresEffect
         )
         {
             await using var batch = new NpgsqlBatch((NpgsqlConnection)connection, (NpgsqlTransaction)transaction);
-            Key(
+            GuardTables
+                .AddKey(
                     batch,
                     $"""
                     UPDATE "{options.Schema}".webhook_effects SET state = 'done', token = $4, applied_at = clock_timestamp()
                     WHERE source = $1 AND dedupe_key = $2 AND effect = $3
                     """,
-                    effect
+                    effect.Key
                 )
                 .Number(effect.Token.Value);
             await batch.ExecuteNonQueryAsync(cancellationToken);
         }
-
-        private static NpgsqlParameterCollection Key(NpgsqlBatch batch, string sql, Effect effect) =>
-            batch.Add(sql).Text(effect.Key.Source).Text(effect.Key.DedupeKey).Text(effect.Key.Name);
     }
 }

@@ -76,7 +76,7 @@ public static class PostgresFence
         PostgresFenceOptions.Check(options);
         FenceRules.CheckArguments(resource, lockKey, token);
         ArgumentNullException.ThrowIfNull(work);
-        return new Run(database, options, resource, lockKey, token).RunAsync(work, cancellationToken);
+        return new PostgresFencedTransaction(database, options, resource, lockKey, token, note: null).RunAsync(work, cancellationToken);
     }
 
     /// <summary>Forgets the fences of resources that nobody has raised for so long, for example those of orders. One pass over the table in
@@ -99,34 +99,5 @@ public static class PostgresFence
         PostgresFenceOptions.Check(options);
         GuardRules.CheckFenceAge(idle);
         return await GuardPruning.FencesAsync(database, options, idle, cancellationToken);
-    }
-
-    private sealed class Run(NpgsqlDataSource database, PostgresFenceOptions options, string resource, LockKey lockKey, FencingToken token)
-        : FencedTransaction(resource, lockKey, token, options.Limit, options.Isolation)
-    {
-        protected override string SessionList => "pg_stat_activity";
-
-        protected override async ValueTask<DbConnection> OpenAsync(CancellationToken cancellationToken) =>
-            await database.OpenConnectionAsync(cancellationToken);
-
-        protected override Task RaiseAsync(DbConnection connection, DbTransaction transaction, CancellationToken cancellationToken) =>
-            GuardTables.RaiseAsync(
-                (NpgsqlConnection)connection,
-                (NpgsqlTransaction)transaction,
-                options,
-                Resource,
-                LockKey,
-                Token,
-                cancellationToken
-            );
-
-        protected override bool IsMissing(DbException problem) => problem is PostgresException missing && GuardTables.AreMissing(missing);
-
-        protected override Task MakeTableAsync(DbConnection connection, CancellationToken cancellationToken) =>
-            GuardTables.MakeAsync((NpgsqlConnection)connection, options, cancellationToken);
-
-        protected override bool IsCollision(DbException problem) => problem.SqlState is "40001" or "40P01";
-
-        protected override DbException Late(string message, Exception inner) => new NpgsqlException(message, inner);
     }
 }

@@ -20,6 +20,7 @@ internal sealed class InboxQueries
     private readonly string _addConflicts;
     private readonly string _claim;
     private readonly string _finish;
+    private readonly string _finishOne;
 
     public InboxQueries(StatePlace place)
     {
@@ -37,16 +38,20 @@ internal sealed class InboxQueries
             """;
         _addConflicts = $"SELECT n, known_id FROM {schema}.add_conflicts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
         _claim = $"SELECT {Columns}, i.body FROM {schema}.claim_events($1, $2, $3, $4, $5, $6, $7, $8) AS i";
-        _finish = $"""
-            UPDATE {schema}.inbox AS i SET state = q.state, counted = i.counted - q.uncounted,
-              error = CASE WHEN q.state = 'processing' THEN i.error ELSE q.error END,
-              due_at = CASE WHEN q.state IN ('failed', 'received', 'processing')
-                THEN clock_timestamp() + q.after_ms * interval '1 millisecond' END,
-              finished_at = CASE WHEN q.state = 'done' THEN clock_timestamp() END
-            FROM unnest($2, $3, $4, $5, $6, $7) AS q (id, attempt, state, error, uncounted, after_ms)
-            WHERE i.id = q.id AND i.group_name || '' = $1 AND i.attempts = q.attempt AND i.state = 'processing'
-            RETURNING i.id
-            """;
+        _finish = Finish("SELECT * FROM unnest($2, $3, $4, $5, $6, $7)");
+        _finishOne = Finish("SELECT $2, $3, $4, $5, $6, $7");
+
+        string Finish(string ends) =>
+            $"""
+                UPDATE {schema}.inbox AS i SET state = q.state, counted = i.counted - q.uncounted,
+                  error = CASE WHEN q.state = 'processing' THEN i.error ELSE q.error END,
+                  due_at = CASE WHEN q.state IN ('failed', 'received', 'processing')
+                    THEN clock_timestamp() + q.after_ms * interval '1 millisecond' END,
+                  finished_at = CASE WHEN q.state = 'done' THEN clock_timestamp() END
+                FROM ({ends}) AS q (id, attempt, state, error, uncounted, after_ms)
+                WHERE i.id = q.id AND i.group_name || '' = $1 AND i.attempts = q.attempt AND i.state = 'processing'
+                RETURNING i.id
+                """;
     }
 
     public void Add(NpgsqlBatch batch, string group, Guid[] ids, IReadOnlyList<InboxArrival> arrivals)
@@ -137,10 +142,24 @@ internal sealed class InboxQueries
             .Ids([.. rows.Select(r => r.Id)])
             .Numbers([.. rows.Select(r => r.End.Attempt)])
             .Texts([.. rows.Select(r => InboxRules.NameOf(r.End.State))])
-            .Texts([.. rows.Select(r => r.End.State == InboxState.Done ? null : Texts.Keepable(InboxRules.ErrorOf(r.End.Error)))])
+            .Texts([.. rows.Select(r => ErrorOf(r.End))])
             .Numbers([.. rows.Select(r => r.End.Counts ? 0 : 1)])
             .Numbers([.. rows.Select(r => (long)r.End.After.TotalMilliseconds)]);
     }
+
+    /// <summary>The same for one, in a transaction of the application, whose session is not set up for these tables.</summary>
+    public void FinishOne(NpgsqlBatch batch, string group, InboxEnd end) =>
+        batch
+            .Add(_finishOne)
+            .Text(group)
+            .Id(Guid.TryParse(end.Id, out var id) ? id : Guid.Empty)
+            .Number(end.Attempt)
+            .Text(InboxRules.NameOf(end.State))
+            .Text(ErrorOf(end))
+            .Number(end.Counts ? 0 : 1)
+            .Number((long)end.After.TotalMilliseconds);
+
+    private static string? ErrorOf(InboxEnd end) => end.State == InboxState.Done ? null : Texts.Keepable(InboxRules.ErrorOf(end.Error));
 
     /// <summary>Reads the columns of an event.</summary>
     public static async Task<InboxEvent> ReadAsync(NpgsqlDataReader reader) =>

@@ -2,6 +2,7 @@ using System.Data;
 using System.Data.Common;
 using Npgsql;
 using Scheduler.Inbox;
+using Scheduler.Postgres.Fencing;
 
 namespace Scheduler.Postgres.State;
 
@@ -79,7 +80,11 @@ internal sealed partial class PostgresInbox(StateDatabase database, string group
             return false;
         }
         await using var batch = new NpgsqlBatch(connection, (NpgsqlTransaction)transaction);
-        _queries.Finish(batch, group, [end]);
+        _queries.FinishOne(batch, group, end);
+        if (OwnSessions.Has(connection))
+        {
+            await batch.PrepareAsync(cancellationToken);
+        }
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
         return await reader.ReadAsync(cancellationToken) ? true : throw new EventTakenUpException(end.Id, end.Attempt);
     }

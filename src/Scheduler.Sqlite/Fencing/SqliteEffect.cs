@@ -73,31 +73,22 @@ public static class SqliteEffect
     {
         protected override ValueTask<T> FencedAsync<T>(
             Effect effect,
-            Func<DbConnection, DbTransaction, CancellationToken, ValueTask<T>> work,
+            string? note,
+            Func<DbConnection, DbTransaction, string?, CancellationToken, ValueTask<T>> work,
             CancellationToken cancellationToken
-        ) => SqliteFence.RunAsync(database, effect.LockKey.Value, effect.LockKey, effect.Token, work, cancellationToken);
-
-        protected override ValueTask<string?> NoteAsync(
-            DbConnection connection,
-            DbTransaction transaction,
-            Effect effect,
-            string state,
-            CancellationToken cancellationToken
-        )
-        {
-            var values = Values(effect, state);
-            try
-            {
-                return new(Note(connection, transaction, values));
-            }
-            catch (SqliteException missing) when (missing.SqliteErrorCode == SqliteFence.Error)
-            {
-                // Table or column, of which most effects find both.
-                connection.Execute(EffectTable.Create, transaction: transaction);
-                EffectTable.AddStateIfMissing(connection, transaction);
-                return new(Note(connection, transaction, values));
-            }
-        }
+        ) =>
+            SqliteFence.RunAsync(
+                database,
+                effect.LockKey.Value,
+                effect.LockKey,
+                effect.Token,
+                (connection, transaction, cancel) =>
+                {
+                    var before = note is null ? null : NoteOrMake(connection, transaction, Values(effect, note));
+                    return work(connection, transaction, before, cancel);
+                },
+                cancellationToken
+            );
 
         protected override ValueTask CloseAsync(
             DbConnection connection,
@@ -108,6 +99,21 @@ public static class SqliteEffect
         {
             connection.Execute(EffectTable.Close, Values(effect, Done), transaction);
             return ValueTask.CompletedTask;
+        }
+
+        private static string? NoteOrMake(DbConnection connection, DbTransaction transaction, object values)
+        {
+            try
+            {
+                return Note(connection, transaction, values);
+            }
+            catch (SqliteException missing) when (missing.SqliteErrorCode == SqliteFence.Error)
+            {
+                // Table or column, of which most effects find both.
+                connection.Execute(EffectTable.Create, transaction: transaction);
+                EffectTable.AddStateIfMissing(connection, transaction);
+                return Note(connection, transaction, values);
+            }
         }
 
         private static string? Note(DbConnection connection, DbTransaction transaction, object values) =>

@@ -26,6 +26,9 @@ internal sealed class EventProcessor(
     ILogger<EventProcessor> logger
 )
 {
+    // A lone event is looked for at once: so much has passed since the last look.
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(4);
+
     private readonly ConcurrentDictionary<string, InboxEvent> _running = new(StringComparer.Ordinal);
     private readonly Dictionary<string, ProcessingRule> _rules = rules.ToDictionary(r => r.Source, StringComparer.OrdinalIgnoreCase);
     private readonly InboxKind[] _kinds =
@@ -34,9 +37,22 @@ internal sealed class EventProcessor(
     ];
     private readonly EndWriter _ends = new(state);
     private TaskCompletionSource _wake = NewSignal();
+    private volatile bool _isTaking;
+    private long _lastLook;
 
     /// <summary>There may be something to do; returns at once and never throws.</summary>
     public void Wake() => Volatile.Read(ref _wake).TrySetResult();
+
+    /// <summary>This replica has stored something. It takes that itself as far as it has room, and tells the others only when it has none:
+    /// were all told, all would look for the same rows. Returns at once and never throws.</summary>
+    public void Stored()
+    {
+        Wake();
+        if (!_isTaking || !locks.Health.IsUp || _running.Count >= times.Degree)
+        {
+            state.InboxFeed?.Send();
+        }
+    }
 
     // What is put off comes due without anybody telling.
     private async Task WakeAsync(TimeSpan after)
@@ -61,12 +77,16 @@ internal sealed class EventProcessor(
         {
             feed.Heard += Wake;
         }
+        _isTaking = true;
+        using var stopped = stopping.Register(() => _isTaking = false);
         while (!stopping.IsCancellationRequested)
         {
             await Volatile
                 .Read(ref _wake)
                 .Task.WaitAsync(Poll, time, CancellationToken.None)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            // What comes and what ends within a moment is looked for together: with many at once a look costs more than the wait.
+            await PauseAsync();
             // Before the look: whoever wakes from now on has something that it may have missed.
             Volatile.Write(ref _wake, NewSignal());
             while (!stopping.IsCancellationRequested && await TakeAsync(free, stopping, ended)) { }
@@ -81,6 +101,16 @@ internal sealed class EventProcessor(
         }
         await done.CancelAsync();
         await keeping;
+    }
+
+    private async ValueTask PauseAsync()
+    {
+        var left = BetweenLooks - TimeProvider.System.GetElapsedTime(_lastLook);
+        if (left > TimeSpan.Zero)
+        {
+            await Task.Delay(left, TimeProvider.System);
+        }
+        _lastLook = TimeProvider.System.GetTimestamp();
     }
 
     /// <summary>Takes what is due, as far as there is room.</summary>
@@ -133,7 +163,13 @@ internal sealed class EventProcessor(
                 CancellationToken.None
             );
         }
-        return claims.Count == room;
+        if (claims.Count < room)
+        {
+            return false;
+        }
+        // More may be due than there is room for.
+        state.InboxFeed?.Send();
+        return true;
     }
 
     private async Task ProcessAsync(InboxClaim claim, CancellationToken ended)

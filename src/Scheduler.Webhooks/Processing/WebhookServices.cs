@@ -55,19 +55,7 @@ public static class WebhookServices
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<EventProcessor>>()
         ));
-        services.AddSingleton(p =>
-        {
-            var state = p.GetRequiredService<StateGuard>();
-            var processor = p.GetRequiredService<EventProcessor>();
-            return new InboxWriter(
-                state,
-                () =>
-                {
-                    processor.Wake();
-                    state.InboxFeed?.Send();
-                }
-            );
-        });
+        services.AddSingleton(p => new InboxWriter(p.GetRequiredService<StateGuard>(), p.GetRequiredService<EventProcessor>().Stored));
         string[] names = [.. sources.Keys];
         services.AddSingleton<IHostedService>(p => new InboxWatch(
             p.GetRequiredService<StateGuard>(),

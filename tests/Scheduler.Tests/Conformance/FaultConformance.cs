@@ -24,7 +24,7 @@ public abstract partial class FaultConformance<TFixture>(ProxiedFixture<TFixture
 
     private static readonly TimeSpan CallTimeout = TimeSpan.FromMilliseconds(500);
 
-    private readonly List<IAsyncDisposable> _toDispose = [];
+    private readonly List<TestReplica> _replicas = [];
     private readonly string _group = $"test-{Guid.NewGuid():n}";
 
     private ProxiedFixture<TFixture> Fixture { get; } = fixture;
@@ -42,10 +42,13 @@ public abstract partial class FaultConformance<TFixture>(ProxiedFixture<TFixture
     {
         GC.SuppressFinalize(this);
         Heal();
-        foreach (var item in Enumerable.Reverse(_toDispose))
+        foreach (var replica in Enumerable.Reverse(_replicas))
         {
-            await item.DisposeAsync();
+            // What is left held would keep its session alive, beside the next test.
+            await replica.ReleaseAllAsync();
+            await replica.DisposeAsync();
         }
+        await Eventually.Holds(() => Fixture.Proxies.All(p => p.Connections == 0), Bound, "connections are closed");
     }
 
     /// <summary>One replica behind the proxy and one beside it.</summary>
@@ -65,7 +68,7 @@ public abstract partial class FaultConformance<TFixture>(ProxiedFixture<TFixture
             options,
             Fixture.Use
         );
-        _toDispose.Add(replica);
+        _replicas.Add(replica);
         await replica.StartAsync(Bound);
         return replica;
     }

@@ -60,6 +60,9 @@ internal sealed class TestReplica(ReplicaIdentity identity, LockProvider locks, 
         return lease!;
     }
 
+    /// <summary>Releases what this test took by itself and still has.</summary>
+    public Task ReleaseAllAsync() => Task.WhenAll(_handles.Where(l => l.IsHeld).Select(l => l.ReleaseAsync().AsTask()));
+
     public async ValueTask DisposeAsync()
     {
         Way.Heal();

@@ -185,7 +185,7 @@ public sealed class PostgresFenceTests : IAsyncLifetime
         var options = new PostgresFenceOptions { Limit = TimeSpan.FromMilliseconds(300) };
         await using var standing = await _database.OpenConnectionAsync(Stop);
         await using var transaction = await standing.BeginTransactionAsync(Stop);
-        await GuardTables.RaiseAsync(standing, transaction, options, "payouts", Key, new FencingToken(Older), Stop);
+        await new GuardStatements(standing, transaction, options).RaiseAsync("payouts", Key, new FencingToken(Older), note: null, Stop);
 
         Assert.Equal(1, await PayAsync(Newer).WaitAsync(Bound, Stop));
 

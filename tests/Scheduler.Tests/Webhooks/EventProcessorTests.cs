@@ -4,22 +4,11 @@ using System.Security.Cryptography;
 using System.Text;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Hosting.Internal;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
-using Scheduler.Hosting;
 using Scheduler.Inbox;
-using Scheduler.Leases;
-using Scheduler.Locking;
 using Scheduler.Locking.InMemory;
-using Scheduler.Runs;
 using Scheduler.Sqlite;
 using Scheduler.Sqlite.Fencing;
-using Scheduler.Sqlite.State;
 using Scheduler.Testing;
-using Scheduler.Time;
-using Scheduler.Webhooks.Keys;
 using Scheduler.Webhooks.Processing;
 
 namespace Scheduler.Tests.Webhooks;
@@ -299,6 +288,35 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
         return database;
     }
 
+    [Fact]
+    public async Task The_other_replicas_are_told_only_of_what_there_is_no_room_for()
+    {
+        var leave = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _handler = async (_, _) =>
+        {
+            await leave.Task;
+            return WebhookResult.Done;
+        };
+        var one = await StartAsync();
+        await one.AddAsync([Arrival("1", "a")]);
+        await Eventually.Holds(() => _handled.Count == 1);
+        Assert.Equal(0, one.Told);
+
+        // Three more are all that it takes: there may be others.
+        await one.AddAsync([Arrival("2", "a"), Arrival("3", "a"), Arrival("4", "a"), Arrival("5", "a")]);
+        await Eventually.Holds(() => _handled.Count == 4 && one.Told == 1);
+        await one.AddAsync([Arrival("6", "a")]);
+        Assert.Equal(2, one.Told);
+
+        // Neither does a replica that stops take what it stores.
+        leave.SetResult();
+        await Eventually.Holds(() => _handled.Count == 6);
+        one.Lifetime.StopApplication();
+        var told = one.Told;
+        await one.AddAsync([Arrival("7", "a")]);
+        Assert.Equal(told + 1, one.Told);
+    }
+
     private static async Task PayAsync(DbDataSource database, WebhookEvent received, CancellationToken cancellationToken) =>
         await SqliteEffect.ApplyAsync(
             database,
@@ -328,159 +346,5 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
             Body = Encoding.UTF8.GetBytes("{}"),
             ReceivedAt = TimeProvider.System.GetUtcNow(),
         };
-    }
-
-    private async Task<Process> StartAsync(OnDead onDead = OnDead.Hold, TimeSpan? grace = null, TimeProvider? stopClock = null)
-    {
-        var process = await Process.StartAsync(this, onDead, grace ?? TimeSpan.FromMilliseconds(100), stopClock);
-        _processes.Enqueue(process);
-        return process;
-    }
-
-    /// <summary>What the bodies read as.</summary>
-    private sealed record Payload(Dictionary<string, long>? Amounts = null);
-
-    private sealed class Process : IAsyncDisposable
-    {
-        private readonly LockProvider _locks;
-        private readonly WebhookService _service;
-        private readonly EventProcessor _processor;
-        private readonly ServiceProvider _services;
-        private readonly ClaimGate _claims;
-        private int _stopped;
-
-        private Process(
-            StateGuard state,
-            LockProvider locks,
-            WebhookService service,
-            EventProcessor processor,
-            ServiceProvider services,
-            ClaimGate claims
-        ) => (State, _locks, _service, _processor, _services, _claims) = (state, locks, service, processor, services, claims);
-
-        public ApplicationLifetime Lifetime => (ApplicationLifetime)_services.GetRequiredService<IHostApplicationLifetime>();
-
-        public StateGuard State { get; }
-
-        public static async Task<Process> StartAsync(EventProcessorTests test, OnDead onDead, TimeSpan grace, TimeProvider? stopClock)
-        {
-            var replica = ReplicaIdentity.Create("test");
-            var time = BootTimeProvider.Instance;
-            var leases = new LeaseOptions { LeaseDuration = TimeSpan.FromSeconds(2) };
-            var context = new BackendContext("test", replica, leases, time, NullLoggerFactory.Instance);
-            var claims = new ClaimGate();
-            var state = new StateGuard(
-                claims.Before(
-                    StateThrough.Wrap(
-                        new SqliteState(context, $"Data Source={Path.Combine(test._folder.FullName, "state.db")}"),
-                        (name, args) => test._beforeInbox(name, args)
-                    )
-                ),
-                TimeSpan.FromSeconds(5),
-                TimeSpan.FromSeconds(1),
-                time,
-                NullLogger.Instance
-            );
-            await state.OpenAsync(CancellationToken.None);
-            var locks = new LockProvider(new InMemoryLeaseStore(test._server, "test"), leases, replica, time);
-            await locks.StartAsync(CancellationToken.None);
-            var services = new ServiceCollection()
-                .AddSingleton(test)
-                .AddSingleton<IHostApplicationLifetime, ApplicationLifetime>()
-                .AddLogging(l => l.AddProvider(test._log))
-                .BuildServiceProvider();
-            var read = WebhookRoutes.To<Handler, Payload>();
-            var processor = new EventProcessor(
-                state,
-                locks,
-                new WebhookRoutes(
-                    Enumerable.Range(0, 10).Select(i => $"t{i}").Concat(["a", "b"]).Select(t => new WebhookRoute(Source, t, read))
-                ),
-                [
-                    new ProcessingRule(
-                        Source,
-                        new RetryRule
-                        {
-                            MaxAttempts = 3,
-                            Delay = TimeSpan.FromMilliseconds(50),
-                            Backoff = RetryBackoff.Exponential,
-                        },
-                        onDead
-                    ),
-                ],
-                new ProcessingTimes(
-                    4,
-                    TimeSpan.FromSeconds(2),
-                    TimeSpan.FromMilliseconds(50),
-                    TimeSpan.FromMilliseconds(50),
-                    TimeSpan.FromSeconds(1),
-                    TimeSpan.FromSeconds(30)
-                ),
-                replica,
-                services.GetRequiredService<IServiceScopeFactory>(),
-                time,
-                services.GetRequiredService<ILogger<EventProcessor>>()
-            );
-            var lifetime = services.GetRequiredService<IHostApplicationLifetime>();
-            var service = new WebhookService(processor, grace, lifetime, stopClock ?? time);
-            await service.StartAsync(CancellationToken.None);
-            return new Process(state, locks, service, processor, services, claims);
-        }
-
-        public async Task<IReadOnlyList<string>> AddAsync(IReadOnlyList<InboxArrival> arrivals)
-        {
-            var answers = await State.CallAsync((s, t) => s.Inbox.AddAsync(arrivals, t), CancellationToken.None);
-            _processor.Wake();
-            return [.. answers.Select(a => a.Id)];
-        }
-
-        public async Task<InboxEvent> FindAsync(string id) =>
-            (await State.CallAsync((s, t) => s.Inbox.FindAsync(id, t), CancellationToken.None))!;
-
-        public async Task<bool> IsFreeAsync(string order)
-        {
-            var key = OrderLock.KeyOf(Source, order);
-            var attempt = await _locks.TryAcquireAsync(key, "test", cancellationToken: CancellationToken.None);
-            if (attempt is LockAttempt.Granted granted)
-            {
-                await granted.Lease.ReleaseAsync(CancellationToken.None);
-            }
-            return attempt is LockAttempt.Granted;
-        }
-
-        public async Task<IReadOnlyList<InboxClaim>> ClaimAsync() =>
-            await State.CallAsync(
-                (s, t) => s.Inbox.ClaimAsync(new("another", [new InboxKind(Source, "a", false)], 10, TimeSpan.FromSeconds(2)), t),
-                CancellationToken.None
-            );
-
-        /// <summary>Lets the next claim take effect and keeps its answer.</summary>
-        public (Task Claimed, TaskCompletionSource Go) HoldTheNextClaim() => _claims.Hold();
-
-        public async Task StopAsync()
-        {
-            if (Interlocked.Exchange(ref _stopped, 1) == 0)
-            {
-                await _service.StopAsync(CancellationToken.None);
-            }
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            await StopAsync();
-            _service.Dispose();
-            await _locks.DisposeAsync();
-            await State.DisposeAsync();
-            await _services.DisposeAsync();
-        }
-    }
-
-    private sealed class Handler(EventProcessorTests test) : IWebhookHandler<Payload>
-    {
-        public ValueTask<WebhookResult> HandleAsync(Payload payload, WebhookEvent received, CancellationToken cancellationToken)
-        {
-            test._handled.Enqueue(received.Stored.DedupeKey!);
-            return test._handler(received, cancellationToken);
-        }
     }
 }
