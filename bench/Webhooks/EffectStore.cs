@@ -32,7 +32,7 @@ internal sealed class EffectStore : IDisposable
                 ? NpgsqlDataSource.Create(FastOf(place.StateAddress))
                 : SqliteDatabase.Create($"Data Source={FileOf(place)}");
 
-    /// <summary>What an application may ask of its driver whose transactions keep nothing in their session; the floor does the same.</summary>
+    /// <summary>What an application may ask of its driver if its transactions keep nothing in their session; the floor does too.</summary>
     public static string FastOf(string address) =>
         new NpgsqlConnectionStringBuilder(address) { MaxAutoPrepare = 10, NoResetOnClose = true }.ConnectionString;
 

@@ -101,8 +101,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
         {
             start.Environment[name] = value;
         }
-        // Small processes start faster, and several share the machine.
+        // Small processes start faster, and several share the machine: what each would compile again, to be faster later, is not worth it.
         start.Environment["DOTNET_TieredPGO"] = "0";
+        start.Environment["DOTNET_TC_CallCounting"] = "0";
         start.Environment["DOTNET_gcServer"] = "0";
         var worker = new WorkerProcess(setup, Process.Start(start)!, new Uri(urls), new Uri(ingress));
         AppDomain.CurrentDomain.ProcessExit += worker.KillAtExit;

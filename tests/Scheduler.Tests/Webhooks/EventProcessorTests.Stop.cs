@@ -10,12 +10,7 @@ public sealed partial class EventProcessorTests
     [Fact]
     public async Task From_the_begin_of_a_stop_nothing_is_taken_and_handlers_have_the_rest_of_its_time()
     {
-        var leave = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _handler = async (_, _) =>
-        {
-            await leave.Task;
-            return WebhookResult.Done;
-        };
+        var leave = HoldHandlers();
         var one = await StartAsync(grace: TimeSpan.FromMinutes(1));
         var ids = await one.AddAsync([Arrival("1", "a")]);
         await Eventually.Holds(() => _handled.Count == 1);

@@ -291,12 +291,7 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
     [Fact]
     public async Task The_other_replicas_are_told_only_of_what_there_is_no_room_for()
     {
-        var leave = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _handler = async (_, _) =>
-        {
-            await leave.Task;
-            return WebhookResult.Done;
-        };
+        var leave = HoldHandlers();
         var one = await StartAsync();
         await one.AddAsync([Arrival("1", "a")]);
         await Eventually.Holds(() => _handled.Count == 1);
@@ -315,6 +310,18 @@ public sealed partial class EventProcessorTests : IAsyncDisposable
         var told = one.Told;
         await one.AddAsync([Arrival("7", "a")]);
         Assert.Equal(told + 1, one.Told);
+    }
+
+    /// <summary>Lets no handler end before the test says so.</summary>
+    private TaskCompletionSource HoldHandlers()
+    {
+        var leave = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _handler = async (_, _) =>
+        {
+            await leave.Task;
+            return WebhookResult.Done;
+        };
+        return leave;
     }
 
     private static async Task PayAsync(DbDataSource database, WebhookEvent received, CancellationToken cancellationToken) =>

@@ -1,42 +1,6 @@
 -- min_reader: 1
 -- A claim judged all that it looked at, sixteen more than it had room for, each by three looks into an order: a millisecond for a few
 -- events. Now it locks and judges one after another and stops when it has what it has room for; what another one has locked it passes by.
--- And the first unfinished event of an order is one entry, whatever its state.
-CREATE INDEX inbox_unfinished ON {schema}.inbox (group_name, source, order_key, number) WHERE state IN ('received', 'processing', 'failed');
-CREATE INDEX inbox_waiting ON {schema}.inbox (group_name, source, order_key, state, number) WHERE state IN ('dead', 'conflict');
-DROP INDEX {schema}.inbox_order;
-
--- The first unfinished event of an order. By the order of all columns of the index: see first_of_order.
-CREATE FUNCTION {schema}.first_unfinished(p_group text, p_source text, p_order_key text)
-RETURNS TABLE (id uuid, number bigint) LANGUAGE sql STABLE AS $$
-  SELECT f.id, f.number FROM (
-    SELECT i.id, i.number, i.group_name, i.source, i.order_key FROM {schema}.inbox i
-    WHERE (i.group_name, i.source, i.order_key, i.number) > (p_group, p_source, p_order_key, -1)
-      AND i.state IN ('received', 'processing', 'failed')
-    ORDER BY i.group_name, i.source, i.order_key, i.number LIMIT 1) f
-  WHERE f.group_name = p_group AND f.source = p_source AND f.order_key = p_order_key
-$$;
-
--- Of those that wait for a person: 'dead' or 'conflict'.
-CREATE OR REPLACE FUNCTION {schema}.first_of_order(p_group text, p_source text, p_order_key text, p_state text)
-RETURNS TABLE (id uuid, number bigint) LANGUAGE sql STABLE AS $$
-  SELECT f.id, f.number FROM (
-    SELECT i.id, i.number, i.group_name, i.source, i.order_key, i.state FROM {schema}.inbox i
-    WHERE (i.group_name, i.source, i.order_key, i.state, i.number) > (p_group, p_source, p_order_key, p_state, -1)
-      AND i.state IN ('dead', 'conflict')
-    ORDER BY i.group_name, i.source, i.order_key, i.state, i.number LIMIT 1) f
-  WHERE f.group_name = p_group AND f.source = p_source AND f.order_key = p_order_key AND f.state = p_state
-$$;
-
--- As before, by one look. The settings are for what runs in transactions of the application.
-CREATE OR REPLACE FUNCTION {schema}.give_turn() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
-BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended(concat_ws(E'\n', 'scheduler-inbox-order', new.group_name, new.source, new.order_key), 0));
-  UPDATE {schema}.inbox SET turn = 1
-  WHERE turn IS DISTINCT FROM 1 AND id = (SELECT f.id FROM {schema}.first_unfinished(new.group_name, new.source, new.order_key) AS f);
-  RETURN NULL;
-END $$;
 
 -- Takes due events of the given kinds, at most p_limit, by a look at the p_window that are due longest and have their turn; of those that
 -- another event holds back it takes the turn away. When the next look may find others, the last row is all NULL. It waits for no lock:
@@ -74,7 +38,10 @@ BEGIN
       AND i.due_at <= v_now FOR NO KEY UPDATE SKIP LOCKED;
     CONTINUE WHEN NOT FOUND;
     v_waits := false;
-    SELECT f.id INTO v_by FROM {schema}.first_unfinished(p_group, v_due.source, v_due.order_key) AS f WHERE f.number < v_due.number;
+    -- Rather one that nobody works at, because that one is not locked.
+    SELECT f.id INTO v_by FROM (VALUES (1, 'received'), (2, 'failed'), (3, 'processing')) AS s (n, state)
+    CROSS JOIN LATERAL {schema}.first_of_order(p_group, v_due.source, v_due.order_key, s.state) AS f
+    WHERE f.number < v_due.number ORDER BY s.n LIMIT 1;
     IF v_by IS NULL AND NOT v_due.goes_on THEN
       SELECT f.id INTO v_by FROM (VALUES ('dead'), ('conflict')) AS s (state)
       CROSS JOIN LATERAL {schema}.first_of_order(p_group, v_due.source, v_due.order_key, s.state) AS f
