@@ -1,4 +1,3 @@
-using System.Net;
 using Npgsql;
 using Scheduler.Jobs;
 using Scheduler.Locking;
@@ -7,7 +6,6 @@ using Scheduler.Runs;
 using Scheduler.Sqlite.Leases;
 using Scheduler.Testing;
 using Scheduler.Testing.Servers;
-using Scheduler.Testing.Servers.Faults;
 using Scheduler.Tests.Jobs;
 
 namespace Scheduler.Tests.Postgres;
@@ -16,30 +14,24 @@ namespace Scheduler.Tests.Postgres;
 public sealed class PostgresFailOverTests : IAsyncLifetime
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("fail-over-");
-    private PostgresServer _primary = null!;
-    private FaultProxy _wire = null!;
-    private PostgresServer _standby = null!;
+    private StandbyPair _pair = null!;
     private PostgresDatabase _database = null!;
 
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
 
     public async ValueTask InitializeAsync()
     {
-        _primary = await PostgresServer.StartAsync();
-        _wire = FaultProxy.Start(new DnsEndPoint("127.0.0.1", _primary.Port), FaultSeed.Take());
-        _standby = await PostgresServer.StartStandbyAsync(_wire.EndPoint.Port);
-        _database = await PostgresDatabase.CreateAsync(_primary);
-        await CopiedAsync();
+        _pair = await StandbyPair.StartAsync();
+        _database = await PostgresDatabase.CreateAsync(_pair.Primary);
+        await _pair.CopiedAsync();
     }
 
     public async ValueTask DisposeAsync()
     {
         // The database is looked through at its end.
-        await _primary.RestartAsync();
+        await _pair.Primary.RestartAsync();
         await _database.DisposeAsync();
-        await _standby.DisposeAsync();
-        await _wire.DisposeAsync();
-        await _primary.DisposeAsync();
+        await _pair.DisposeAsync();
         _folder.Delete(recursive: true);
     }
 
@@ -51,10 +43,10 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
         Assert.Contains("1 other server(s) copy it asynchronously", state.Weakness, StringComparison.Ordinal);
         Assert.Equal(1, _database.Log.Count(2201));
         await ClaimedAsync(state, 0, "r1");
-        await CopiedAsync();
+        await _pair.CopiedAsync();
 
         // The standby falls behind, and nobody waits for it.
-        _wire.ToClient.Hold();
+        _pair.Wire.ToClient.Hold();
         await ClaimedAsync(state, 1, "r1");
         var after = await FailOverAsync();
 
@@ -66,21 +58,18 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
     [Fact]
     public async Task A_synchronous_standby_has_every_claim_that_was_confirmed()
     {
-        await SynchronousAsync();
+        await _pair.SynchronousAsync();
         var state = await _database.OpenAsync();
         Assert.Equal(Level.Correctness, state.Level);
         Assert.Null(state.Weakness);
         await ClaimedAsync(state, 0, "r1");
 
         // The standby falls behind: nothing is confirmed until it is there.
-        _wire.ToClient.Hold();
+        _pair.Wire.ToClient.Hold();
         var claiming = ClaimAsync(state, 1, "r1");
-        await Eventually.Holds(
-            async () => await _database.AskAsync<long>("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") > 0,
-            what: "the claim waits for the standby"
-        );
+        await _pair.WaitedForAsync();
         Assert.False(claiming.IsCompleted);
-        _wire.Heal();
+        _pair.Wire.Heal();
         Assert.IsType<ClaimResult.Claimed>(await claiming);
         var after = await FailOverAsync();
 
@@ -106,7 +95,7 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
         }
         Assert.Empty(group.Bodies.Events);
 
-        await SynchronousAsync();
+        await _pair.SynchronousAsync();
         await using var accepted = Strict(group);
         await accepted.StartAsync();
         await Eventually.Holds(() => accepted.Status.IsReady, what: "the replica is ready");
@@ -115,7 +104,7 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
     [Fact]
     public async Task A_backup_is_no_standby()
     {
-        await _standby.KillAsync();
+        await _pair.Standby.KillAsync();
         await Eventually.Holds(
             async () => await _database.AskAsync<long>("SELECT count(*) FROM pg_stat_replication") == 0,
             what: "the standby is gone"
@@ -172,30 +161,11 @@ public sealed class PostgresFailOverTests : IAsyncLifetime
             }
         );
 
-    private async Task SynchronousAsync()
-    {
-        await _primary.ExecuteAsync("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
-        await _primary.ExecuteAsync("SELECT pg_reload_conf()");
-        await Eventually.Holds(
-            async () => await _database.AskAsync<long>("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == 1,
-            what: "the standby is synchronous"
-        );
-    }
-
-    private Task CopiedAsync() =>
-        Eventually.Holds(
-            async () =>
-                await _database.AskAsync<long>("SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()") == 1,
-            what: "the standby has everything"
-        );
-
-    /// <summary>The server ends as in a crash, the standby takes its place, and a State finds it under the address that leads to the
-    /// primary.</summary>
+    /// <summary>The State that is found under the address that leads to the primary.</summary>
     private async Task<PostgresState> FailOverAsync()
     {
-        await _primary.KillAsync();
-        await _standby.PromoteAsync();
-        return await _database.OpenAsync(_standby.ConnectionString(_database.Name));
+        await _pair.FailOverAsync();
+        return await _database.OpenAsync(_pair.Standby.ConnectionString(_database.Name));
     }
 
     private static async Task<ClaimResult> ClaimAsync(PostgresState state, int minute, string replica) =>
