@@ -28,11 +28,7 @@ internal sealed class GuardStatements(NpgsqlConnection connection, NpgsqlTransac
         {
             AddNote(batch, note, token);
         }
-        if (OwnSessions.Has(connection))
-        {
-            // A round trip at the first use on a connection.
-            await batch.PrepareAsync(cancellationToken);
-        }
+        await OwnSessions.PrepareAsync(batch, cancellationToken);
         await using (var reader = await batch.ExecuteReaderAsync(cancellationToken))
         {
             await reader.ReadAsync(cancellationToken);

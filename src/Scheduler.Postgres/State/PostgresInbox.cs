@@ -2,7 +2,6 @@ using System.Data;
 using System.Data.Common;
 using Npgsql;
 using Scheduler.Inbox;
-using Scheduler.Postgres.Fencing;
 
 namespace Scheduler.Postgres.State;
 
@@ -81,10 +80,7 @@ internal sealed partial class PostgresInbox(StateDatabase database, string group
         }
         await using var batch = new NpgsqlBatch(connection, (NpgsqlTransaction)transaction);
         _queries.FinishOne(batch, group, end);
-        if (OwnSessions.Has(connection))
-        {
-            await batch.PrepareAsync(cancellationToken);
-        }
+        await OwnSessions.PrepareAsync(batch, cancellationToken);
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
         return await reader.ReadAsync(cancellationToken) ? true : throw new EventTakenUpException(end.Id, end.Attempt);
     }

@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using Npgsql;
 
-namespace Scheduler.Postgres.Fencing;
+namespace Scheduler.Postgres.State;
 
 /// <summary>
 /// Which connections of the application have a session of their own, so that statements may be prepared there. A proxy that pools
@@ -15,8 +15,9 @@ internal static class OwnSessions
 
     private static readonly ConcurrentDictionary<(string Server, int Process), bool> Known = new();
 
-    /// <summary>Whether the connection is known to lead to a session of its own.</summary>
-    public static bool Has(NpgsqlConnection connection) => Known.ContainsKey(KeyOf(connection));
+    /// <summary>Prepares a batch if its connection is known to have a session of its own: a round trip at the first use there.</summary>
+    public static Task PrepareAsync(NpgsqlBatch batch, CancellationToken cancellationToken) =>
+        Known.ContainsKey(KeyOf(batch.Connection!)) ? batch.PrepareAsync(cancellationToken) : Task.CompletedTask;
 
     /// <summary>Compares what the server says of a connection with what the driver was told when it was opened.</summary>
     /// <param name="connection">The connection, which is open.</param>
