@@ -4,7 +4,6 @@ using Payments.Jobs.Maintenance;
 using Scheduler.Bench.Harness;
 using Scheduler.Bench.Ledger;
 using Scheduler.Hosting;
-using Scheduler.Locking;
 using Scheduler.Runs;
 using Scheduler.Time;
 
@@ -49,7 +48,7 @@ internal static class HistoryCommand
             var context = new BackendContext(
                 HistoryFill.Group,
                 ReplicaIdentity.Create("bench"),
-                new LeaseOptions(),
+                Patience.Options(),
                 BootTimeProvider.Instance,
                 NullLoggerFactory.Instance
             );

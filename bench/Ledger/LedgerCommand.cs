@@ -44,7 +44,7 @@ internal static class LedgerCommand
     private static async Task MeasureAsync(Plan plan, LedgerStore store, LedgerPlace place, Section kept, Section pooled)
     {
         var replica = ReplicaIdentity.Create("bench");
-        var context = new BackendContext("bench", replica, new LeaseOptions(), BootTimeProvider.Instance, NullLoggerFactory.Instance);
+        var context = new BackendContext("bench", replica, Patience.Options(), BootTimeProvider.Instance, NullLoggerFactory.Instance);
         await using var state = store.Open(place.Address, context);
         await state.OpenAsync(CancellationToken.None);
         var raw = new List<RawLedger>();

@@ -1,7 +1,7 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Scheduler.Bench.Harness;
 using Scheduler.Hosting;
 using Scheduler.Leases;
-using Scheduler.Locking;
 using Scheduler.Testing;
 using Scheduler.Time;
 
@@ -10,15 +10,12 @@ namespace Scheduler.Bench.Locks;
 /// <summary>One replica's lock provider, as an application has it.</summary>
 internal static class Replica
 {
-    // The longest that an application may set: a disk or a processor that stalls for a second belongs in the figures and does not end
-    // the measurement.
-    private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(10);
-
     /// <summary>Opens and checks a provider. The server is declared new, or it would have to be up for the longest lease first.</summary>
     public static async Task<LockProvider> OpenAsync(LockStore store, string address, string group, TimeSpan? lease = null)
     {
         var replica = ReplicaIdentity.Create("bench");
-        var options = new LeaseOptions { LeaseDuration = lease ?? new LeaseOptions().LeaseDuration, CallTimeout = CallTimeout };
+        var options = Patience.Options();
+        options.LeaseDuration = lease ?? options.LeaseDuration;
         var time = BootTimeProvider.Instance;
         var context = new BackendContext(group, replica, options, time, NullLoggerFactory.Instance);
         var provider = new LockProvider(store.Open(address, context), options, replica, time, pairing: new NewStore());
