@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Runtime.ExceptionServices;
 using Dapper;
 using Microsoft.Data.Sqlite;
@@ -20,31 +21,55 @@ internal sealed class DatabaseThread
     private readonly SqliteDataSource _source;
     private readonly BlockingCollection<Operation> _queue;
     private readonly WriterLock? _lock;
+    private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly Thread _thread;
     private readonly List<Operation> _batch = [];
     private SqliteConnection? _connection;
     private bool _full;
+    private volatile Doing _doing;
 
     /// <summary>Starts the thread.</summary>
     /// <param name="source">The database.</param>
     /// <param name="queue">The calls; the thread ends when adding is completed and it is empty.</param>
     /// <param name="writerLock">Where writers of all processes queue; none for a reader.</param>
+    /// <param name="time">The clock of what is told of waits.</param>
     /// <param name="log">Where a full disk is told.</param>
-    public DatabaseThread(SqliteDataSource source, BlockingCollection<Operation> queue, WriterLock? writerLock, ILogger log)
+    public DatabaseThread(
+        SqliteDataSource source,
+        BlockingCollection<Operation> queue,
+        WriterLock? writerLock,
+        TimeProvider time,
+        ILogger log
+    )
     {
         _source = source;
         _queue = queue;
         _lock = writerLock;
+        _time = time;
         _log = log;
+        _doing = new Doing("waits for calls", time.GetTimestamp());
         _thread = new Thread(Work) { IsBackground = true, Name = writerLock is null ? "state reader" : "state writer" };
         _thread.Start();
+    }
+
+    /// <summary>Whether it is the one that writes.</summary>
+    public bool IsWriter => _lock is not null;
+
+    /// <summary>What it does now and how long already; thread-safe.</summary>
+    public string Now
+    {
+        get
+        {
+            var doing = _doing;
+            return string.Create(CultureInfo.InvariantCulture, $"{doing.What} for {_time.GetElapsedTime(doing.Since).TotalSeconds:0.0} s");
+        }
     }
 
     /// <summary>Waits for the end of the thread.</summary>
     public bool Join(TimeSpan limit) => _thread.Join(limit);
 
-    private bool IsWriter => _lock is not null;
+    private void Begin(string what) => _doing = new Doing(what, _time.GetTimestamp());
 
     private void Work()
     {
@@ -52,6 +77,7 @@ internal sealed class DatabaseThread
         {
             try
             {
+                Begin("waits for the writer lock");
                 _lock?.Enter();
                 Take(first);
                 RunBatch();
@@ -68,6 +94,7 @@ internal sealed class DatabaseThread
             {
                 _lock?.Exit();
                 _batch.Clear();
+                Begin("waits for calls");
             }
         }
         _connection?.Dispose();
@@ -95,10 +122,13 @@ internal sealed class DatabaseThread
         {
             return;
         }
+        Begin("opens the file");
         // A file that was deleted would go on working here, unseen by everybody else.
         StateProblem.ThrowIfDeleted(_source.Path);
         _connection ??= (SqliteConnection)_source.OpenConnection();
+        Begin("begins a transaction");
         _connection.ExecutePrepared(transaction: null, IsWriter ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED");
+        Begin("works");
         var succeeded = new List<Operation>(_batch.Count);
         foreach (var operation in _batch)
         {
@@ -110,6 +140,7 @@ internal sealed class DatabaseThread
         // Failed ones have been told; only the others depend on the commit.
         _batch.Clear();
         _batch.AddRange(succeeded);
+        Begin("commits");
         _connection.ExecutePrepared(transaction: null, "COMMIT");
         if (_full && succeeded.Count > 0)
         {
@@ -169,3 +200,8 @@ internal sealed class DatabaseThread
         return StateProblem.Explain(_source.Path, problem);
     }
 }
+
+/// <summary>What a thread does, for whoever waits for it too long; immutable.</summary>
+/// <param name="What">A verb and its object.</param>
+/// <param name="Since">When it began, a timestamp.</param>
+internal sealed record Doing(string What, long Since);

@@ -69,7 +69,7 @@ internal sealed class StateDatabase : IDisposable
         }
         catch (TimeoutException late)
         {
-            throw Late(late, _openerLock);
+            throw Late(late, _openerLock.Explain() ?? DiskLoad);
         }
         catch (Exception problem) when (problem is SqliteException or IOException or UnauthorizedAccessException)
         {
@@ -189,10 +189,10 @@ internal sealed class StateDatabase : IDisposable
             ObjectDisposedException.ThrowIf(_disposed, typeof(SqliteState));
             if (_threads.Count == 0)
             {
-                _threads.Add(new DatabaseThread(_source, _writes, _writerLock, _log));
+                _threads.Add(new DatabaseThread(_source, _writes, _writerLock, _context.Time, _log));
                 for (var i = 0; i < Readers; i++)
                 {
-                    _threads.Add(new DatabaseThread(_source, _reads, writerLock: null, _log));
+                    _threads.Add(new DatabaseThread(_source, _reads, writerLock: null, _context.Time, _log));
                 }
             }
             _open = true;
@@ -207,6 +207,7 @@ internal sealed class StateDatabase : IDisposable
     {
         cancellationToken.ThrowIfCancellationRequested();
         var operation = new Operation<T>(work);
+        var since = _context.Time.GetTimestamp();
         Add(queue, operation);
         try
         {
@@ -214,12 +215,16 @@ internal sealed class StateDatabase : IDisposable
         }
         catch (TimeoutException late)
         {
-            throw Late(late, LockOf(queue));
+            throw Late(late, LockOf(queue)?.Explain() ?? $"{DiskLoad} {Doing(queue)}.");
         }
         catch (OperationCanceledException)
         {
-            // Who has a shorter limit than ours ends its calls so; that the lock is stuck must show all the same.
-            LockOf(queue)?.Explain();
+            // Who has a shorter limit than ours ends its calls so; what they waited for must show all the same.
+            var waited = _context.Time.GetElapsedTime(since);
+            if (LockOf(queue)?.Explain() is null && waited >= WriterLock.Slow)
+            {
+                Log.StateIsSlow(_log, Path, waited, Doing(queue));
+            }
             throw;
         }
         finally
@@ -230,12 +235,18 @@ internal sealed class StateDatabase : IDisposable
 
     private WriterLock? LockOf(BlockingCollection<Operation> queue) => queue == _writes ? _writerLock : null;
 
-    private StateUnavailableException Late(TimeoutException late, WriterLock? waitsAt) =>
-        new(
-            $"The State '{Path}' did not answer within {Limit.TotalSeconds:0.#} s: "
-                + (waitsAt?.Explain() ?? $"look at the load of the disk under '{System.IO.Path.GetDirectoryName(Path)}'."),
-            late
-        );
+    private string DiskLoad => $"look at the load of the disk under '{System.IO.Path.GetDirectoryName(Path)}'.";
+
+    private StateUnavailableException Late(TimeoutException late, string why) =>
+        new($"The State '{Path}' did not answer within {Limit.TotalSeconds:0.#} s: {why}", late);
+
+    private string Doing(BlockingCollection<Operation> queue)
+    {
+        lock (_gate)
+        {
+            return $"Its thread {string.Join(", the other ", _threads.Where(t => t.IsWriter == (queue == _writes)).Select(t => t.Now))}";
+        }
+    }
 
     private void Add(BlockingCollection<Operation> queue, Operation operation)
     {

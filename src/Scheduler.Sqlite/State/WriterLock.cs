@@ -11,8 +11,9 @@ namespace Scheduler.Sqlite.State;
 /// </summary>
 internal sealed class WriterLock(string path, TimeProvider time, ILogger log)
 {
-    /// <summary>From here on a wait is worth telling: a turn takes a commit, some milliseconds.</summary>
-    public static readonly TimeSpan Slow = TimeSpan.FromSeconds(1);
+    /// <summary>From here on a wait is worth telling: a turn takes a commit, some milliseconds. Less than the usual limit of a call, or the
+    /// first call that ends without an answer would leave no word of why.</summary>
+    public static readonly TimeSpan Slow = TimeSpan.FromSeconds(0.5);
 
     private const long NotWaiting = long.MinValue;
     private long _since = NotWaiting;
@@ -70,7 +71,7 @@ internal sealed class WriterLock(string path, TimeProvider time, ILogger log)
         {
             Log.StateLockIsStuck(log, path, waited);
         }
-        return $"another process has held the writer lock '{path}' for {waited.TotalSeconds:0} s. It is stopped, or its disk "
+        return $"another process has held the writer lock '{path}' for {waited.TotalSeconds:0.0} s. It is stopped, or its disk "
             + "hangs: find it "
             + "with 'lslocks', and let it go on or end it; the State then goes on by itself.";
     }

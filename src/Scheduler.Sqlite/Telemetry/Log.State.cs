@@ -34,4 +34,7 @@ internal static partial class Log
 
     [LoggerMessage(2155, LogLevel.Warning, "The State {Path} did not close within {Limit}: another process or the disk does not answer")]
     public static partial void StateDidNotClose(ILogger logger, string path, TimeSpan limit);
+
+    [LoggerMessage(2156, LogLevel.Warning, "A call of the State {Path} ended without an answer after {Waited}: {Doing}")]
+    public static partial void StateIsSlow(ILogger logger, string path, TimeSpan waited, string doing);
 }

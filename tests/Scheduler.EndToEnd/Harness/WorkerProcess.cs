@@ -142,9 +142,15 @@ internal sealed class WorkerProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Gets a JSON document from the operations address.</summary>
-    public async Task<JsonElement> GetAsync(string path) =>
-        await _http.GetFromJsonAsync<JsonElement>(new Uri(path, UriKind.Relative), TestContext.Current.CancellationToken);
+    /// <summary>Gets a JSON document from the operations address; any refusal fails the test, with what was answered.</summary>
+    public async Task<JsonElement> GetAsync(string path)
+    {
+        using var answer = await _http.GetAsync(new Uri(path, UriKind.Relative), TestContext.Current.CancellationToken);
+        var text = await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        return answer.IsSuccessStatusCode
+            ? JsonSerializer.Deserialize<JsonElement>(text)
+            : throw new HttpRequestException($"{Name} answered {(int)answer.StatusCode} to {path}: {text}");
+    }
 
     /// <summary>Posts a JSON document to the operations address.</summary>
     public async Task<(int Status, JsonElement Answer)> PostAsync(string path, object body)
@@ -246,8 +252,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
         if (!_process.HasExited)
         {
             Signals.Send(_process, Signals.Kill);
-            await _process.WaitForExitAsync(CancellationToken.None);
         }
+        // Whoever waits for the end uses the process until it is told.
+        await _ended.WaitAsync(EndBound, TimeProvider.System);
         _process.Dispose();
         _http.Dispose();
     }

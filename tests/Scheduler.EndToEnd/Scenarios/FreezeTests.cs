@@ -5,6 +5,7 @@ using Scheduler.Testing.History;
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>A replica stands still for much longer than its lease, and wakes in the belief that nothing has happened.</summary>
+[Collection(Alone.Name)]
 public sealed class FreezeTests : Scenario
 {
     private const string Job = "entry";

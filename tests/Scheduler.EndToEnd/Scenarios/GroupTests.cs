@@ -4,6 +4,7 @@ using Scheduler.Testing;
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>Two groups share a lock store and a State, and have jobs and replicas of equal names.</summary>
+[Collection(Alone.Name)]
 public sealed class GroupTests : Scenario
 {
     [Fact]

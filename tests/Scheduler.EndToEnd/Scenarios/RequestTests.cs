@@ -5,6 +5,7 @@ using Scheduler.Testing.History;
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>Runs that somebody asks for over HTTP: they belong to the group from the answer on.</summary>
+[Collection(Alone.Name)]
 public sealed class RequestTests : Scenario
 {
     private const string Job = "asked";

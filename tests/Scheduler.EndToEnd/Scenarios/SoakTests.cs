@@ -15,6 +15,7 @@ namespace Scheduler.EndToEnd.Scenarios;
 /// many occurrences, on SQLite and then on Redis with PostgreSQL, and bounds the take-overs; SCHEDULER_SOAK_ON names one of the backends,
 /// SCHEDULER_SOAK_SEED another order of kills. With <c>-diagnostics</c> each says what it saw.
 /// </remarks>
+[Collection(Alone.Name)]
 public sealed class SoakTests : Scenario
 {
     // Half of the jobs are due every second, and the longest bodies every other one: after the lease of a dead replica they catch up.

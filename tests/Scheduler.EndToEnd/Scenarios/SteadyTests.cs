@@ -3,6 +3,7 @@ using Scheduler.EndToEnd.Harness;
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>Nothing goes wrong for a minute: three replicas whose clocks are apart, every second, short and long bodies.</summary>
+[Collection(Alone.Name)]
 public sealed class SteadyTests : Scenario
 {
     private static readonly TimeSpan Minute = TimeSpan.FromSeconds(60);

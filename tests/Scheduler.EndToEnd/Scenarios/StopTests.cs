@@ -5,6 +5,7 @@ using Scheduler.Testing.History;
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>Replicas are asked to stop one after another while they work, as in a rolling update.</summary>
+[Collection(Alone.Name)]
 public sealed class StopTests : Scenario
 {
     private const string Within = "within";

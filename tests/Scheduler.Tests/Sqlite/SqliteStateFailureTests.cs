@@ -128,6 +128,32 @@ public sealed class SqliteStateFailureTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Who_gives_up_a_call_leaves_word_of_what_the_file_s_thread_did_meanwhile()
+    {
+        var state = await _files.OpenAsync();
+        var (gate, held) = await HoldWriterAsync(state);
+        using var cancel = new CancellationTokenSource();
+        using var early = new CancellationTokenSource();
+        var call = state.Runs.ClaimAsync(StateFolder.Claim(0), cancel.Token).AsTask();
+        var soon = state.Runs.ClaimAsync(StateFolder.Claim(1), early.Token).AsTask();
+        await early.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => soon);
+        Assert.Equal(0, _files.Log.Count(2156));
+
+        _files.Time.Advance(TimeSpan.FromSeconds(0.8));
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call);
+        Assert.Contains(
+            "Its thread works for 0.8 s",
+            Assert.Single(_files.Log.Entries, e => e.Id.Id == 2156).Message,
+            StringComparison.Ordinal
+        );
+
+        gate.Set();
+        await held;
+    }
+
+    [Fact]
     public async Task A_call_too_many_is_refused_at_once_and_those_that_wait_are_done()
     {
         var state = await _files.OpenAsync();
