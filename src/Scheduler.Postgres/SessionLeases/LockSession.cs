@@ -12,7 +12,9 @@ internal sealed class LockSession : IAsyncDisposable
 {
     private readonly NpgsqlConnection _connection;
     private readonly NpgsqlCommand _take;
+    private readonly NpgsqlCommand _takeOne;
     private readonly NpgsqlCommand _endAndTake;
+    private readonly NpgsqlCommand _endOne;
     private readonly NpgsqlCommand _forget;
     private readonly NpgsqlCommand _look;
     private readonly NpgsqlCommand _note;
@@ -25,7 +27,16 @@ internal sealed class LockSession : IAsyncDisposable
     {
         _connection = connection;
         _take = Command(statements.Take, Longs);
+        _takeOne = Command(statements.TakeOne, NpgsqlDbType.Bigint);
         _endAndTake = Command(statements.EndAndTake, Longs, Texts, NpgsqlDbType.Text, NpgsqlDbType.Bigint, Longs, NpgsqlDbType.Boolean);
+        _endOne = Command(
+            statements.EndOne,
+            NpgsqlDbType.Bigint,
+            NpgsqlDbType.Text,
+            NpgsqlDbType.Text,
+            NpgsqlDbType.Bigint,
+            NpgsqlDbType.Boolean
+        );
         _forget = Command(statements.Forget, Longs, Longs, NpgsqlDbType.Bigint);
         _look = Command(statements.Look, Longs, NpgsqlDbType.Text, NpgsqlDbType.Bigint);
         _note = Command(statements.Note, NpgsqlDbType.Text, NpgsqlDbType.Bigint, Longs, Texts, Texts, Longs, Texts, Longs, Longs, Longs);
@@ -79,11 +90,25 @@ internal sealed class LockSession : IAsyncDisposable
     }
 
     /// <summary>Locks; answers for each the grant's number or 0.</summary>
-    public Task<long[]> TakeAsync(long[] words) => LongsAsync(_take, words);
+    public async Task<long[]> TakeAsync(long[] words)
+    {
+        if (words.Length > 1)
+        {
+            return await LongsAsync(_take, words);
+        }
+        Set(_takeOne, words[0]);
+        return [(long)(await _takeOne.ExecuteScalarAsync())!];
+    }
 
     /// <summary>Unlocks, tells those who listen, then locks; answers for each the grant's number or 0.</summary>
     public async Task<long[]> EndAndTakeAsync(long[] unlock, string[] signals, string channel, long listeners, long[] take)
     {
+        if (unlock.Length == 1 && take.Length == 0)
+        {
+            Set(_endOne, unlock[0], signals[0], channel, listeners, _listens);
+            await _endOne.ExecuteNonQueryAsync();
+            return [];
+        }
         Set(_endAndTake, unlock, signals, channel, listeners, take, _listens);
         await using var reader = await _endAndTake.ExecuteReaderAsync();
         await reader.ReadAsync();
@@ -180,7 +205,7 @@ internal sealed class LockSession : IAsyncDisposable
             row.GetBoolean(first + 9)
         );
 
-    private NpgsqlCommand[] Commands => [_take, _endAndTake, _forget, _look, _note, _renew, _ended, _listen];
+    private NpgsqlCommand[] Commands => [_take, _takeOne, _endAndTake, _endOne, _forget, _look, _note, _renew, _ended, _listen];
 
     private static async Task<long[]> LongsAsync(NpgsqlCommand command, long[] values)
     {

@@ -7,6 +7,9 @@ internal sealed class SessionStatements(string schema)
     public string Take { get; } =
         $"SELECT ARRAY(SELECT CASE WHEN pg_try_advisory_lock(w) THEN nextval('{schema}.numbers') ELSE 0 END FROM unnest($1) AS w)";
 
+    /// <summary>The same of one number: what comes alone costs the server an eighth of a cycle less than a list of one.</summary>
+    public string TakeOne { get; } = $"SELECT CASE WHEN pg_try_advisory_lock($1) THEN nextval('{schema}.numbers') ELSE 0 END";
+
     /// <summary>Unlocks, then locks. $1 numbers to unlock, $2 signals, $3 their channel, $4 what listeners hold, $5 numbers to lock,
     /// $6 whether this session listens. Signals go only where somebody does. Answers as last what <see cref="Take"/> answers.</summary>
     public string EndAndTake { get; } =
@@ -15,6 +18,10 @@ internal sealed class SessionStatements(string schema)
               CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($4) THEN (SELECT count(pg_notify($3, t)) FROM unnest($2) AS t) END,
               ARRAY(SELECT CASE WHEN pg_try_advisory_lock(w) THEN nextval('{schema}.numbers') ELSE 0 END FROM unnest($5) AS w)
             """;
+
+    /// <summary>Unlocks one. $1 number, $2 signal, $3 its channel, $4 what listeners hold, $5 whether this session listens.</summary>
+    public string EndOne { get; } =
+        "SELECT pg_advisory_unlock($1), CASE WHEN $5 OR NOT pg_try_advisory_xact_lock($4) THEN pg_notify($3, $2) END";
 
     /// <summary>Deletes the notes of grants that end. $1 numbers of locks, $2 numbers of grants, $3 the session. Answers for each that was
     /// there whether another replica was refused meanwhile.</summary>
