@@ -14,22 +14,26 @@ internal sealed class LeaseStatements(string schema)
     /// <summary>
     /// Takes keys. $1 group, then lists: $2 keys (each once), $3 replicas, $4 acquisitions, $5 purposes, $6 microseconds, $7 whether to
     /// keep a place in the line; $8 for how many microseconds. A key that an earlier, unanswered sending of the same acquisition has taken
-    /// is its own. Only who takes, or changes the line, writes. Answers for each its place in the lists, the server's time, and who has the
-    /// key: replica, acquisition, purpose, number and end; and for a key that is free but kept for the first in line, the end of that
-    /// place, a blank, and that one's id.
+    /// is its own. Only who takes, or changes the line, writes, and only a grant waits for the disk: a line that is lost in a crash is made
+    /// anew by those in it. Who waits with a place that was kept a moment ago changes nothing; else each would stand in the way of the one
+    /// that takes the key, at its row. Answers for each its place in the lists, the server's time, and who has the key:
+    /// replica, acquisition, purpose, number and end; and for a key that is free but kept for the first in line, the end of that place, a
+    /// blank, and that one's id.
     /// </summary>
     public string Acquire { get; } =
         $"""
-            WITH clock AS MATERIALIZED (SELECT {schema}.durable() AS now),
+            WITH clock AS MATERIALIZED (SELECT {schema}.now() AS now, set_config('synchronous_commit', 'off', true)),
             asked AS MATERIALIZED (
               SELECT a.*, c.now FROM clock c, unnest($2, $3, $4, $5, $6, $7) WITH ORDINALITY
                 AS a(key, replica, acquisition, purpose, lasts, waits, n)
             ),
             seen AS MATERIALIZED (
-              SELECT a.*, l.replica AS by_replica, l.acquisition AS by_acquisition, l.purpose AS for_purpose, l.number, l.until,
-                l.replica <> '' AND l.until > a.now
-                  AND (l.replica = a.replica AND l.acquisition = a.acquisition OR (l.replica = a.replica OR l.contended) AND NOT a.waits)
-                  AS settled
+              SELECT a.*, l.replica AS by_replica, l.acquisition AS by_acquisition, l.purpose AS for_purpose, l.number, l.until, l.line,
+                CASE WHEN l.replica <> '' AND l.until > a.now
+                  THEN l.replica = a.replica AND l.acquisition = a.acquisition
+                    OR (l.replica = a.replica OR l.contended) AND (NOT a.waits OR {Keeps("l.line")})
+                  ELSE {Keeps("l.line")} AND NOT {schema}.may_go(l.line, a.replica, a.now)
+                END AS settled
               FROM asked a LEFT JOIN {ByKey(schema)} ON true
             ),
             written AS (
@@ -44,17 +48,22 @@ internal sealed class LeaseStatements(string schema)
                   CASE WHEN f.free THEN greatest(excluded.number, l.number + 1) ELSE l.number END,
                   CASE WHEN f.free THEN excluded.until ELSE l.until END,
                   l.revoked AND NOT f.free,
-                  NOT f.free AND (l.contended OR (l.replica <> excluded.replica AND l.until > excluded.number)),
+                  CASE WHEN f.free THEN f.others <> array[]::text[]
+                    ELSE l.contended OR (l.replica <> excluded.replica AND l.until > excluded.number)
+                  END,
                   CASE
-                    WHEN f.free AND l.line = array[]::text[] THEN l.line
-                    WHEN f.free THEN {schema}.line_without(l.line, excluded.replica, excluded.number)
+                    WHEN f.free THEN f.others
                     WHEN (SELECT a.waits FROM asked a WHERE a.key = l.key)
                       THEN {schema}.line_with(l.line, excluded.replica, excluded.number + $8, excluded.number)
                     ELSE l.line
                   END
                 FROM (
-                  SELECT (l.replica = '' OR l.until <= excluded.number) AND (l.line = array[]::text[]
-                    OR {schema}.may_go(l.line, excluded.replica, excluded.number)) AS free
+                  SELECT
+                    (l.replica = '' OR l.until <= excluded.number) AND (l.line = array[]::text[]
+                      OR {schema}.may_go(l.line, excluded.replica, excluded.number)) AS free,
+                    CASE WHEN l.line = array[]::text[] THEN l.line
+                      ELSE {schema}.line_without(l.line, excluded.replica, excluded.number)
+                    END AS others
                   OFFSET 0
                 ) f
               )
@@ -62,7 +71,11 @@ internal sealed class LeaseStatements(string schema)
             )
             SELECT s.n, s.now, coalesce(w.replica, s.by_replica), coalesce(w.acquisition, s.by_acquisition),
               coalesce(w.purpose, s.for_purpose), coalesce(w.number, s.number), coalesce(w.until, s.until),
-              CASE WHEN w.line <> array[]::text[] AND (w.replica = '' OR w.until <= s.now) THEN {schema}.first_in_line(w.line, s.now) END
+              CASE WHEN coalesce(w.line, s.line) <> array[]::text[] AND (coalesce(w.replica, s.by_replica) = ''
+                  OR coalesce(w.until, s.until) <= s.now)
+                THEN {schema}.first_in_line(coalesce(w.line, s.line), s.now)
+              END,
+              CASE WHEN w.replica = s.replica AND w.acquisition = s.acquisition THEN {schema}.durable() END
             FROM seen s LEFT JOIN written w ON w.key = s.key
             """;
 
@@ -206,6 +219,14 @@ internal sealed class LeaseStatements(string schema)
 
     private static string ByKey(string schema, string key = "a.key") =>
         $"LATERAL (SELECT l.* FROM {schema}.leases l WHERE l.group_name = $1 AND l.key = {key} OFFSET 0) l";
+
+    // Whether who asks (a) has a place in a line that was kept for it not long ago: three quarters of its time are left, so that one late look
+    // does not cost the place.
+    private static string Keeps(string line) =>
+        $"""
+            EXISTS (SELECT FROM unnest({line}) AS e
+              WHERE substr(e, strpos(e, ' ') + 1) = a.replica AND split_part(e, ' ', 1)::bigint > a.now + $8 * 3 / 4)
+            """;
 
     private static string Show(string schema, string which) =>
         $"""

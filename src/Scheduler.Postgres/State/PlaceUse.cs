@@ -27,6 +27,7 @@ internal sealed record PlaceUse
             What = "the lock store",
             Product = "scheduler-locks",
             Migrations = "Scheduler.Postgres.Leases.Migrations.",
+            PlansOnce = true,
             LeastLimit = TimeSpan.FromSeconds(1),
             MostConnections = 6,
             WithoutSignals = "who waits for a key looks every second",
@@ -58,6 +59,12 @@ internal sealed record PlaceUse
 
     /// <summary>What the names of its embedded migrations begin with.</summary>
     public required string Migrations { get; init; }
+
+    /// <summary>
+    /// Whether a prepared statement keeps one plan for all its values. Else the server makes a new one for lists of a single element, which
+    /// it takes for the cheaper way; for statements that find rows by their keys whatever the plan it costs more than to run them.
+    /// </summary>
+    public bool PlansOnce { get; init; }
 
     /// <summary>The least time limit of a call.</summary>
     public required TimeSpan LeastLimit { get; init; }

@@ -169,7 +169,7 @@ internal sealed partial class StatePlace
         "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 5";
 
     /// <summary>The settings of a session: its limits, that no plan may read a whole table, and that none is compiled.</summary>
-    public static IEnumerable<(string Name, string Value)> Settings(TimeSpan limit, TimeSpan lockLimit) =>
+    private IEnumerable<(string Name, string Value)> Settings(TimeSpan limit, TimeSpan lockLimit) =>
         [
             ("statement_timeout", Milliseconds(limit)),
             ("lock_timeout", Milliseconds(lockLimit)),
@@ -183,6 +183,7 @@ internal sealed partial class StatePlace
             // A plan that reads a whole table all the same counts as so dear that the server would compile it, each time, for longer
             // than all else takes.
             ("jit", "off"),
+            ("plan_cache_mode", Use.PlansOnce ? "force_generic_plan" : "auto"),
         ];
 
     /// <summary>A time as the server's settings take it.</summary>
