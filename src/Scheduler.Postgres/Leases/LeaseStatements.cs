@@ -75,7 +75,8 @@ internal sealed class LeaseStatements(string schema)
                   OR coalesce(w.until, s.until) <= s.now)
                 THEN {schema}.first_in_line(coalesce(w.line, s.line), s.now)
               END,
-              CASE WHEN w.replica = s.replica AND w.acquisition = s.acquisition THEN {schema}.durable() END
+              (SELECT {schema}.durable() FROM written g JOIN asked a ON a.key = g.key
+                WHERE a.replica = g.replica AND a.acquisition = g.acquisition LIMIT 1)
             FROM seen s LEFT JOIN written w ON w.key = s.key
             """;
 
