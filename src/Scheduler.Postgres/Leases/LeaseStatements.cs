@@ -221,8 +221,8 @@ internal sealed class LeaseStatements(string schema)
     private static string ByKey(string schema, string key = "a.key") =>
         $"LATERAL (SELECT l.* FROM {schema}.leases l WHERE l.group_name = $1 AND l.key = {key} OFFSET 0) l";
 
-    // Whether who asks (a) has a place in a line that was kept for it not long ago: three quarters of its time are left, so that one late look
-    // does not cost the place.
+    // Whether who asks (a) has a place in a line that was kept for it not long ago: three quarters of its time are left, so that one late
+    // look does not cost the place.
     private static string Keeps(string line) =>
         $"""
             EXISTS (SELECT FROM unnest({line}) AS e
