@@ -162,14 +162,14 @@ internal sealed class LeaseStatements(string schema)
         + " ORDER BY l.key LIMIT $4";
 
     /// <summary>
-    /// Shows a group, which is noted at its first use. $1 group, $2 how many microseconds it stays closed if it is new. Answers the store's
-    /// id and for how many microseconds nothing is granted.
+    /// Shows a group, which is noted at its first use. $1 group, $2 how many microseconds it stays closed if it is new; with 0 it is open
+    /// to those as well who asked a moment before it was noted. Answers the store's id and for how many microseconds nothing is granted.
     /// </summary>
     public string Open { get; } =
         $"""
             WITH clock AS MATERIALIZED (SELECT {schema}.durable() AS now),
             added AS (
-              INSERT INTO {schema}.groups AS g (group_name, opens_at) SELECT $1, c.now + $2 FROM clock c
+              INSERT INTO {schema}.groups AS g (group_name, opens_at) SELECT $1, CASE WHEN $2 > 0 THEN c.now + $2 ELSE 0 END FROM clock c
               WHERE NOT EXISTS (SELECT FROM {schema}.groups g WHERE g.group_name = $1)
               ON CONFLICT (group_name) DO UPDATE SET opens_at = g.opens_at RETURNING opens_at
             )

@@ -56,8 +56,7 @@ public sealed class StandByTests
             }
             await Eventually.Holds(() => replicas.All(r => r.Fires.Ended.Any(e => IsLeft(e.Context.Result))));
             await Eventually.Holds(async () => (await replicas[0].RunsAsync()).Select(r => r.Replica).Distinct().Count() == 3);
-            var ran = group.Bodies.Ended.Select(e => e.Scheduled!.Value).Order().ToList();
-            Assert.Equal(Enumerable.Range(0, ran.Count).Select(i => ran[0].AddSeconds(i)), ran);
+            await EachRanOnceAsync(group);
         }
         finally
         {
@@ -94,8 +93,7 @@ public sealed class StandByTests
         var back = TimeProvider.System.GetUtcNow();
         await Eventually.Holds(async () => (await next.RunsAsync()).Any(r => r.Replica == slow.Id && r.ScheduledAt > back));
 
-        var ran = group.Bodies.Ended.Where(e => e.Run is not null).Select(e => e.Scheduled!.Value).Order().ToList();
-        Assert.Equal(Enumerable.Range(0, ran.Count).Select(i => ran[0].AddSeconds(i)), ran);
+        await EachRanOnceAsync(group);
 
         static void Both(IQuartzBuilder quartz)
         {
@@ -121,6 +119,15 @@ public sealed class StandByTests
 
         var ran = group.Bodies.Ended.Select(e => e.Scheduled!.Value).Order().ToList();
         Assert.All(ran.Zip(ran.Skip(1)), pair => Assert.True(pair.Second - pair.First > TimeSpan.FromSeconds(1), $"{pair}"));
+    }
+
+    /// <summary>None is missing between the first and the last; one that went from replica to replica may end after the next.</summary>
+    private static async Task EachRanOnceAsync(Group group)
+    {
+        await Eventually.Holds(() => Ran().Distinct().ToList() is var ran && ran[^1] - ran[0] == TimeSpan.FromSeconds(ran.Count - 1));
+        Assert.Distinct(Ran());
+
+        List<DateTimeOffset> Ran() => [.. group.Bodies.Ended.Where(e => e.Run is not null).Select(e => e.Scheduled!.Value).Order()];
     }
 
     private static bool IsLeft(object? result) => result is JobRunReport { Summary: Left };
