@@ -3,6 +3,7 @@ using Scheduler.EndToEnd.Harness;
 namespace Scheduler.EndToEnd.Scenarios;
 
 /// <summary>Replicas of the previous commit's build and of this one, on one State that this one has migrated.</summary>
+[Collection(Alone.Name)]
 public sealed class PreviousBuildTests : Scenario
 {
     private const string Trigger = "second";

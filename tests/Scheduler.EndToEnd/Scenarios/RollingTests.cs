@@ -8,6 +8,7 @@ namespace Scheduler.EndToEnd.Scenarios;
 /// Three replicas are replaced one after another by ones with another configuration: a changed cron expression, a class of another name, a
 /// renamed, a removed and an added job; an old replica crashes and starts again in the middle.
 /// </summary>
+[Collection(Alone.Name)]
 public sealed class RollingTests : Scenario
 {
     private const string Trigger = "second";
