@@ -77,8 +77,11 @@ internal sealed class DatabaseThread
         {
             try
             {
-                Begin("waits for the writer lock");
-                _lock?.Enter();
+                if (_lock is not null)
+                {
+                    Begin("waits for the writer lock");
+                    _lock.Enter();
+                }
                 Take(first);
                 RunBatch();
             }
