@@ -16,10 +16,14 @@ internal sealed partial class LiveSession
     {
         List<EndStep>? ends = null;
         List<TakeStep>? takes = null;
+        var closes = false;
         foreach (var step in steps)
         {
             switch (step)
             {
+                case CloseStep:
+                    closes = true;
+                    break;
                 case TakeStep take:
                     (takes ??= []).Add(take);
                     break;
@@ -35,6 +39,11 @@ internal sealed partial class LiveSession
         {
             List<SessionStep> changes = [.. ends ?? [], .. takes ?? []];
             await GuardAsync(changes, () => SendChangesAsync(ends ?? [], takes ?? []));
+        }
+        if (closes)
+        {
+            // A connection that is closed while a call uses it is never closed at all.
+            End(StateProblem.NotOpen(_context.Place), Task.CompletedTask);
         }
     }
 
@@ -221,7 +230,7 @@ internal sealed partial class LiveSession
         var ends = dropped.Select(g => _own.TryEnd(g.Word, g.Owner)).OfType<Grant>().Select(g => new EndStep(g)).ToList();
         if (ends.Count > 0)
         {
-            await SendChangesAsync(ends, []);
+            await GuardAsync(ends, () => SendChangesAsync(ends, []));
         }
     }
 

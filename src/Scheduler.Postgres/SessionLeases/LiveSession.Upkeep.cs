@@ -1,4 +1,3 @@
-using Scheduler.Postgres.State;
 using Scheduler.Postgres.Telemetry;
 
 namespace Scheduler.Postgres.SessionLeases;
@@ -25,7 +24,7 @@ internal sealed partial class LiveSession
             {
                 if (_closing && _own.Count == 0)
                 {
-                    End(StateProblem.NotOpen(_context.Place), sending: null);
+                    await CallAsync(new CloseStep());
                     return;
                 }
                 var ended = _own.TakeEnded();

@@ -218,7 +218,7 @@ internal sealed partial class LiveSession
         }
     }
 
-    private void End(Exception problem, Task? sending)
+    private void End(Exception problem, Task sending)
     {
         lock (_gate)
         {
@@ -235,7 +235,7 @@ internal sealed partial class LiveSession
         }
         Wake();
         // A call that hangs still uses the connection.
-        _ = (sending ?? Task.CompletedTask).ContinueWith(
+        _ = sending.ContinueWith(
             _ => _session.DisposeAsync().AsTask(),
             CancellationToken.None,
             TaskContinuationOptions.None,

@@ -37,9 +37,17 @@ public sealed partial class PostgresSessionLeaseStore
                 throw;
             }
             var live = new LiveSession(session, _context);
-            if (_listens)
+            try
             {
-                await live.ListenAsync();
+                if (_listens)
+                {
+                    await live.ListenAsync();
+                }
+            }
+            catch
+            {
+                live.Close();
+                throw;
             }
             _live = live;
             Log.SessionOpened(_context.Log, session.ProcessId, _database.Place.Name);

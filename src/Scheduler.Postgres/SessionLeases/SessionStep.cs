@@ -48,3 +48,6 @@ internal sealed class EndedStep(long[] sessions) : SessionStep
 
 /// <summary>Begins to listen.</summary>
 internal sealed class ListenStep : SessionStep;
+
+/// <summary>Ends the session, which nobody uses any more.</summary>
+internal sealed class CloseStep : SessionStep;

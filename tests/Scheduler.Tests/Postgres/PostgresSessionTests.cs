@@ -1,9 +1,12 @@
 using System.Collections.Concurrent;
+using System.Net;
+using Npgsql;
 using Scheduler.Hosting;
 using Scheduler.Locking;
 using Scheduler.Postgres.SessionLeases;
 using Scheduler.Testing;
 using Scheduler.Testing.Servers;
+using Scheduler.Testing.Servers.Faults;
 using Scheduler.Tests.Conformance;
 using Scheduler.Tests.Sqlite;
 using Scheduler.Time;
@@ -213,6 +216,29 @@ public sealed class PostgresSessionTests : IAsyncLifetime
         foreach (var store in _stores)
         {
             await store.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task A_store_that_is_disposed_while_its_session_is_asked_leaves_no_connection()
+    {
+        const int Rounds = 10;
+        await using var proxy = FaultProxy.Start(new DnsEndPoint(_database.Server.Host, _database.Server.Port), FaultSeed.Take());
+        var behind = new NpgsqlConnectionStringBuilder(_database.ConnectionString) { Host = "127.0.0.1", Port = proxy.EndPoint.Port };
+        for (var round = 0; round < Rounds; round++)
+        {
+            var client = await ConnectAsync(behind.ConnectionString);
+            var grant = await client.AcquireAsync(Key, Long);
+            await client.ReleaseAsync(grant);
+            proxy.ToClient.Hold();
+            var asked = client.RenewAsync(Long, grant);
+            await Eventually.Holds(() => proxy.ToClient.Waiting > 0, Bound, "an answer is on its way");
+
+            await client.Store.DisposeAsync();
+            proxy.Heal();
+
+            Assert.Equal(RenewalOutcome.Lost, Assert.Single(await asked));
+            await Eventually.Holds(() => proxy.Connections == 0, Bound, "connections are closed");
         }
     }
 
