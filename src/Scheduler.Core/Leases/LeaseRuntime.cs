@@ -52,18 +52,19 @@ internal sealed class LeaseRuntime
 
     public ReleaseFeed Feed { get; }
 
-    /// <summary>Asks the store for a key once; with <paramref name="waits"/> for somebody who asks again if it is held.</summary>
+    /// <summary>Asks the store for a key once, for the first of <paramref name="waiting"/> who ask again if it is held, or, with 0, for
+    /// somebody who does not.</summary>
     /// <exception cref="OperationCanceledException">The caller ended it; what may have been granted is dropped.</exception>
     public async ValueTask<LockAttempt> AskAsync(
         LockKey key,
         string purpose,
         TimeSpan duration,
-        bool waits,
+        int waiting,
         CancellationToken cancellationToken
     )
     {
         var owner = new LeaseOwner(ReplicaId, Interlocked.Increment(ref _acquisitions));
-        var request = new AcquireRequest(key, owner, purpose, duration) { Waits = waits };
+        var request = new AcquireRequest(key, owner, purpose, duration) { Waits = waiting > 0, OthersWait = waiting > 1 };
         var jumps = Watchdog.Clock.Jumps;
         var answer = await Gate.AcquireAsync(request, cancellationToken);
         switch (answer.Result)
@@ -117,7 +118,8 @@ internal sealed class LeaseRuntime
         {
             HoldBacks.Forget(key);
         }
-        Feed.Released(key);
+        // Whose turn it is, is pushed with the key: a question of ours before that would only be refused.
+        Feed.Released(key, isNextTold: result.Contended && Traits.Fifo && Traits.PushesReleases);
     }
 
     private LockAttempt TakeGrant(AcquireRequest request, AcquireResult.Granted granted, in AcquireAnswer answer, int jumps)

@@ -227,7 +227,7 @@ public sealed class LockProvider : ILockProvider, IAsyncDisposable
             return held;
         }
         await _runtime.HoldBacks.WaitAsync(key, briefly: true, cancellationToken);
-        return await _runtime.AskAsync(key, purpose, duration, waits: false, cancellationToken);
+        return await _runtime.AskAsync(key, purpose, duration, waiting: 0, cancellationToken);
     }
 
     private void OnStoreUp(bool first)

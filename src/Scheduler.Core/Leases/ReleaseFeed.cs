@@ -41,9 +41,14 @@ internal sealed class ReleaseFeed(LeaseRuntime runtime)
     }
 
     /// <summary>A key was released in this process.</summary>
-    public void Released(LockKey key)
+    /// <param name="key">The key.</param>
+    /// <param name="isNextTold">Whether the store tells whoever is next, here or elsewhere.</param>
+    public void Released(LockKey key, bool isNextTold)
     {
-        runtime.Lines.Wake(key);
+        if (!isNextTold)
+        {
+            runtime.Lines.Wake(key);
+        }
         Tell(key);
     }
 

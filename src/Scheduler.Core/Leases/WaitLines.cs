@@ -148,6 +148,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
             {
                 Waiter head;
                 Task signal;
+                int waiting;
                 lock (_gate)
                 {
                     if (line.Waiters.First is not { } first)
@@ -158,6 +159,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
                     }
                     head = first.Value;
                     head.Asking = true;
+                    waiting = line.Waiters.Count;
                     if (line.Signal.Task.IsCompleted)
                     {
                         line.Signal = WaitLine.NewSignal();
@@ -165,8 +167,8 @@ internal sealed class WaitLines(LeaseRuntime runtime)
                     signal = line.Signal.Task;
                 }
                 await runtime.HoldBacks.WaitAsync(line.Key, briefly: false, head.CancellationToken);
-                var attempt = await AskAsync(line, head);
-                if (await TakeAnswerAsync(line, head, attempt) is { } pause)
+                var attempt = await AskAsync(line, head, waiting);
+                if (await TakeAnswerAsync(line, head, waiting, attempt) is { } pause)
                 {
                     await signal.WaitAsync(pause, runtime.Time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
@@ -184,11 +186,11 @@ internal sealed class WaitLines(LeaseRuntime runtime)
         }
     }
 
-    private async ValueTask<LockAttempt?> AskAsync(WaitLine line, Waiter head)
+    private async ValueTask<LockAttempt?> AskAsync(WaitLine line, Waiter head, int waiting)
     {
         try
         {
-            return await runtime.AskAsync(line.Key, head.Purpose, head.Duration, waits: true, head.CancellationToken);
+            return await runtime.AskAsync(line.Key, head.Purpose, head.Duration, waiting, head.CancellationToken);
         }
         catch (OperationCanceledException)
         {
@@ -198,7 +200,7 @@ internal sealed class WaitLines(LeaseRuntime runtime)
 
     /// <summary>Hands an answer to those whom it concerns.</summary>
     /// <returns>How long to wait for a signal before asking again; null to ask at once.</returns>
-    private async ValueTask<TimeSpan?> TakeAnswerAsync(WaitLine line, Waiter head, LockAttempt? attempt)
+    private async ValueTask<TimeSpan?> TakeAnswerAsync(WaitLine line, Waiter head, int waiting, LockAttempt? attempt)
     {
         Lease? unwanted = null;
         TimeSpan? pause = null;
@@ -212,7 +214,9 @@ internal sealed class WaitLines(LeaseRuntime runtime)
                     if (head.IsWaiting && head.Answer.TrySetResult(granted))
                     {
                         head.Leave();
-                        pause = line.Waiters.Count == 0 ? null : PauseFor(head.Duration);
+                        // Who came while the question was on its way has no place in the store's line yet.
+                        var hasPlace = !runtime.Traits.Fifo || waiting > 1;
+                        pause = line.Waiters.Count > 0 && hasPlace ? PauseFor(head.Duration) : null;
                     }
                     else
                     {

@@ -11,6 +11,10 @@ public readonly record struct AcquireRequest(LockKey Key, LeaseOwner Owner, stri
     /// <summary>Whether the replica waits and asks again when the key is held: a store that grants in the order of asking keeps its place.
     /// Default: no.</summary>
     public bool Waits { get; init; }
+
+    /// <summary>Whether others of the replica wait for the key besides: a store that grants in the order of asking puts the replica at the
+    /// end of the line with the grant, so that it need not ask for that. Default: no.</summary>
+    public bool OthersWait { get; init; }
 }
 
 /// <summary>What a store answered to <see cref="ILeaseStore.AcquireAsync"/>: one of the three nested cases.</summary>

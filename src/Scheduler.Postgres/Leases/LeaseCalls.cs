@@ -61,7 +61,7 @@ internal sealed class LeaseCalls
             }
             else if (request.Waits)
             {
-                asked[first[request.Key]] = asked[first[request.Key]] with { Waits = true };
+                asked[first[request.Key]] = asked[first[request.Key]] with { Waits = true, OthersWait = true };
             }
         }
         var answers = await _database.CallAsync(batch => AskFor(batch, asked), reader => ReadAsync(reader, asked), cancellationToken);
@@ -86,13 +86,14 @@ internal sealed class LeaseCalls
     {
         var count = requests.Count;
         var (keys, replicas, purposes) = (new string[count], new string[count], new string?[count]);
-        var (acquisitions, durations, waits) = (new long[count], new long[count], new bool[count]);
+        var (acquisitions, durations) = (new long[count], new long[count]);
+        var (waits, othersWait) = (new bool[count], new bool[count]);
         for (var i = 0; i < count; i++)
         {
             var request = requests[i];
             (keys[i], replicas[i], acquisitions[i]) = (request.Key.Value, request.Owner.Replica, request.Owner.Acquisition);
             (purposes[i], durations[i]) = (Texts.Keepable(request.Purpose), Micros.Of(request.Duration));
-            waits[i] = request.Waits;
+            (waits[i], othersWait[i]) = (request.Waits, request.OthersWait);
         }
         batch
             .Add(_statements.Acquire)
@@ -103,7 +104,8 @@ internal sealed class LeaseCalls
             .Texts(purposes)
             .Numbers(durations)
             .Flags(waits)
-            .Number(Micros.Of(_keepPlace));
+            .Number(Micros.Of(_keepPlace))
+            .Flags(othersWait);
     }
 
     private static async Task<AcquireResult[]> ReadAsync(NpgsqlDataReader reader, List<AcquireRequest> requests)

@@ -13,19 +13,19 @@ internal sealed class LeaseStatements(string schema)
 {
     /// <summary>
     /// Takes keys. $1 group, then lists: $2 keys (each once), $3 replicas, $4 acquisitions, $5 purposes, $6 microseconds, $7 whether to
-    /// keep a place in the line; $8 for how many microseconds. A key that an earlier, unanswered sending of the same acquisition has taken
-    /// is its own. Only who takes, or changes the line, writes, and only a grant waits for the disk: a line that is lost in a crash is made
-    /// anew by those in it. Who waits with a place that was kept a moment ago changes nothing; else each would stand in the way of the one
-    /// that takes the key, at its row. Answers for each its place in the lists, the server's time, and who has the key:
-    /// replica, acquisition, purpose, number and end; and for a key that is free but kept for the first in line, the end of that place, a
-    /// blank, and that one's id.
+    /// keep a place in the line, $9 whether to keep the last one also when the key is taken; $8 for how many microseconds. A key that an
+    /// earlier, unanswered sending of the same acquisition has taken is its own. Only who takes, or changes the line, writes, and only a
+    /// grant waits for the disk: a line that is lost in a crash is made anew by those in it. Who waits with a place that was kept a moment
+    /// ago changes nothing; else each would stand in the way of the one that takes the key, at its row. Answers for each its place in the
+    /// lists, the server's time, and who has the key: replica, acquisition, purpose, number and end; and for a key that is free but kept
+    /// for the first in line, the end of that place, a blank, and that one's id.
     /// </summary>
     public string Acquire { get; } =
         $"""
             WITH clock AS MATERIALIZED (SELECT {schema}.now() AS now, set_config('synchronous_commit', 'off', true)),
             asked AS MATERIALIZED (
-              SELECT a.*, c.now FROM clock c, unnest($2, $3, $4, $5, $6, $7) WITH ORDINALITY
-                AS a(key, replica, acquisition, purpose, lasts, waits, n)
+              SELECT a.*, c.now FROM clock c, unnest($2, $3, $4, $5, $6, $7, $9) WITH ORDINALITY
+                AS a(key, replica, acquisition, purpose, lasts, waits, stays, n)
             ),
             seen AS MATERIALIZED (
               SELECT a.*, l.replica AS by_replica, l.acquisition AS by_acquisition, l.purpose AS for_purpose, l.number, l.until, l.line,
@@ -52,6 +52,8 @@ internal sealed class LeaseStatements(string schema)
                     ELSE l.contended OR (l.replica <> excluded.replica AND l.until > excluded.number)
                   END,
                   CASE
+                    WHEN f.free AND (SELECT a.stays FROM asked a WHERE a.key = l.key)
+                      THEN {schema}.line_with(f.others, excluded.replica, excluded.number + $8, excluded.number)
                     WHEN f.free THEN f.others
                     WHEN (SELECT a.waits FROM asked a WHERE a.key = l.key)
                       THEN {schema}.line_with(l.line, excluded.replica, excluded.number + $8, excluded.number)
@@ -81,10 +83,10 @@ internal sealed class LeaseStatements(string schema)
             """;
 
     /// <summary>
-    /// Ends grants. $1 group, then lists: $2 keys, $3 replicas, $4 acquisitions; $5 the channel on which the freed keys are told. Its
-    /// commit does not wait for the disk: a crash may bring a grant back until its time is over, and whoever takes the key makes the end
-    /// durable with it. Answers for each that was there its place in the lists, whether it is ended now, and whether another replica was
-    /// refused meanwhile.
+    /// Ends grants. $1 group, then lists: $2 keys, $3 replicas, $4 acquisitions; $5 the channel on which the freed keys are told, each with
+    /// whose turn it is: <see cref="ReleaseSignals"/>. Its commit does not wait for the disk: a crash may bring a grant back until its time
+    /// is over, and whoever takes the key makes the end durable with it. Answers for each that was there its place in the lists, whether
+    /// it is ended now, and whether another replica was refused meanwhile.
     /// </summary>
     public string Release { get; } =
         $"""
@@ -99,11 +101,16 @@ internal sealed class LeaseStatements(string schema)
               SELECT $1, h.key, h.replica, h.acquisition, '', h.number, h.now FROM held h ORDER BY h.key COLLATE "C"
               ON CONFLICT (group_name, key) DO UPDATE SET replica = '', purpose = '', until = excluded.until, revoked = false
               WHERE l.replica = excluded.replica AND l.acquisition = excluded.acquisition
-              RETURNING key, contended
+              RETURNING key, contended, until AS now, line
             ),
             told AS (
-              SELECT pg_notify($5, string_agg(f.key, E'\n')) AS sent
-              FROM (SELECT key, row_number() OVER () AS n FROM freed) f GROUP BY f.n / {KeysPerSignal}
+              SELECT pg_notify($5, string_agg(f.key || f.turn, E'\n')) AS sent
+              FROM (
+                SELECT key, row_number() OVER () AS n, CASE WHEN line = array[]::text[] THEN ''
+                  ELSE coalesce(E'\t' || substr({schema}.first_in_line(line, now), strpos({schema}.first_in_line(line, now), ' ') + 1), '')
+                END AS turn
+                FROM freed
+              ) f GROUP BY f.n / {KeysPerSignal}
             )
             SELECT h.n, h.key IN (SELECT f.key FROM freed f), h.key IN (SELECT f.key FROM freed f WHERE f.contended),
               (SELECT count(t.sent) FROM told t)
@@ -215,8 +222,9 @@ internal sealed class LeaseStatements(string schema)
             SELECT max(k.key) FROM looked k HAVING count(*) = $3
             """;
 
-    /// <summary>How many keys of 512 bytes one signal can carry; PostgreSQL takes less than 8,000 bytes.</summary>
-    private const string KeysPerSignal = "15";
+    /// <summary>How many keys of 512 bytes, each with a replica's id of 109, one signal can carry; PostgreSQL takes less than 8,000
+    /// bytes.</summary>
+    private const string KeysPerSignal = "12";
 
     private static string ByKey(string schema, string key = "a.key") =>
         $"LATERAL (SELECT l.* FROM {schema}.leases l WHERE l.group_name = $1 AND l.key = {key} OFFSET 0) l";

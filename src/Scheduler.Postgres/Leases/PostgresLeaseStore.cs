@@ -85,7 +85,7 @@ public sealed class PostgresLeaseStore : ILeaseStore
         {
             var place = new StatePlace(listenConnectionString!, schema, PlaceUse.Locks);
             _listener = new PostgresListener(place, times, _database.NotifyAsync, context.Time, _database.Log);
-            _signals = new ReleaseSignals(_listener, channel, place.Endpoint, times.Echo);
+            _signals = new ReleaseSignals(_listener, channel, context, place.Endpoint, times.Echo);
         }
     }
 

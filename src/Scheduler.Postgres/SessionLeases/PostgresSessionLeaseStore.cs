@@ -75,7 +75,7 @@ public sealed partial class PostgresSessionLeaseStore : ILeaseStore
         _context = new SessionContext(context.Group, context.Replica.Id, words, _wordOf, channel, place, limit, log);
         var times = new ListenerTimes();
         _listener = new PostgresListener(place, times, _database.NotifyAsync, context.Time, log);
-        _signals = new ReleaseSignals(_listener, channel, place.Endpoint, times.Echo);
+        _signals = new ReleaseSignals(_listener, channel, context, place.Endpoint, times.Echo);
         _watch = new HolderWatch(EndedAsync, () => _signals.HasSubscribers, _signals.Report, OnWatchFailed);
     }
 

@@ -164,6 +164,67 @@ public sealed class WaitingTests
     }
 
     [Fact]
+    public async Task Where_the_store_tells_who_is_next_a_releaser_asks_again_when_it_is_told()
+    {
+        await using var f = new LeaseFixture();
+        f.Store.Traits = f.Store.Traits with { Fifo = true };
+        await using var releaser = f.NewProvider("b");
+        using var watching = releaser.Watch(_ => { });
+        await Eventually.Holds(() => f.Store.Subscriptions == 1);
+        f.Store.Pushes = false;
+        for (var round = 0; round < 20; round++)
+        {
+            var lease = await f.TakeAsync(provider: releaser);
+            Assert.IsType<LockAttempt.Held>(await f.Provider.TryAcquireAsync(Key, "refused"));
+            var before = f.Store.Acquires;
+            var waiting = releaser.AcquireAsync(Key, "next", Wait).AsTask();
+            await Eventually.Holds(() => f.Store.Acquires == before + 1);
+
+            await lease.ReleaseAsync();
+            // A question of its own would be asked meanwhile, in most rounds at least.
+            await Eventually.Passes(TimeSpan.FromMilliseconds(3));
+            Assert.Equal(before + 1, f.Store.Acquires);
+
+            f.Store.Push(Key);
+            await Assert.IsType<LockAttempt.Granted>(await waiting.WaitAsync(Bound)).Lease.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task A_question_says_whether_others_wait_besides_and_who_comes_meanwhile_gets_a_place_too()
+    {
+        await using var f = new LeaseFixture();
+        f.Store.Traits = f.Store.Traits with { Fifo = true };
+        await using var provider = f.NewProvider("b");
+        // A subscription asks once more when it stands.
+        using var watching = provider.Watch(_ => { });
+        await Eventually.Holds(() => f.Store.Subscriptions == 1);
+        var asked = new System.Collections.Concurrent.ConcurrentQueue<(string Purpose, bool Waits, bool OthersWait)>();
+        var answer = new TaskCompletionSource();
+        f.Store.OnAcquire = async (request, result, _) =>
+        {
+            asked.Enqueue((request.Purpose, request.Waits, request.OthersWait));
+            await answer.Task;
+            return result();
+        };
+
+        var first = provider.AcquireAsync(Key, "first", Wait).AsTask();
+        await Eventually.Holds(() => asked.Count == 1);
+        var second = provider.AcquireAsync(Key, "second", Wait).AsTask();
+        var third = provider.AcquireAsync(Key, "third", Wait).AsTask();
+        answer.SetResult();
+        var lease = Assert.IsType<LockAttempt.Granted>(await first.WaitAsync(Bound)).Lease;
+        await Eventually.Holds(() => asked.Count == 2);
+        await lease.ReleaseAsync();
+        await Assert.IsType<LockAttempt.Granted>(await second.WaitAsync(Bound)).Lease.ReleaseAsync();
+        await Assert.IsType<LockAttempt.Granted>(await third.WaitAsync(Bound)).Lease.ReleaseAsync();
+
+        Assert.Equal([("first", true, false), ("second", true, true)], asked.Take(2));
+        Assert.Contains(("second", true, true), asked.Skip(2));
+        Assert.Equal(("third", true, false), asked.Last());
+    }
+
+    [Fact]
     public async Task Store_that_goes_away_answers_all_waiters()
     {
         await using var f = new LeaseFixture();

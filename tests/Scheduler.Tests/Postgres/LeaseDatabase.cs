@@ -50,10 +50,15 @@ internal sealed class LeaseDatabase : IAsyncDisposable
     }
 
     /// <summary>A replica that is checked and ready.</summary>
-    public async Task<StoreClient> ConnectAsync(string? connectionString = null, string? listening = null, LeaseOptions? options = null)
+    public async Task<StoreClient> ConnectAsync(
+        string? connectionString = null,
+        string? listening = null,
+        LeaseOptions? options = null,
+        TimeProvider? time = null
+    )
     {
         var replica = ReplicaIdentity.Create("replica");
-        var store = Store(connectionString, listening, options, replica);
+        var store = Store(connectionString, listening, options, replica, time: time);
         await store.CheckAsync(LockStoreUse.Unused, Stop);
         return new StoreClient(store, replica, Stop);
     }

@@ -242,60 +242,6 @@ public sealed class PostgresLeaseTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_place_in_the_line_is_kept_for_those_who_ask_again_and_lost_by_those_who_do_not()
-    {
-        var clients = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => _leases.ConnectAsync()));
-        var grant = await clients[0].AcquireAsync(Key, Long);
-        await WaitingAsync(clients[1]);
-        await WaitingAsync(clients[2]);
-        await clients[0].ReleaseAsync(grant);
-
-        // It is free, and kept for the first in line.
-        var held = Assert.IsType<AcquireResult.Held>(await WaitingAsync(clients[2]));
-        Assert.Equal(clients[1].Replica.Id, held.Holder);
-        Assert.InRange(held.Remaining, TimeSpan.FromTicks(1), TimeSpan.FromMilliseconds(500));
-
-        // The first does not ask again, so the second gets it when that time is over.
-        await Eventually.Holds(async () => await WaitingAsync(clients[2]) is AcquireResult.Granted, Bound);
-    }
-
-    [Fact]
-    public async Task Who_has_a_place_in_the_line_changes_nothing_by_asking_again_and_is_known_to_the_next_holder()
-    {
-        // A place is kept for two seconds where releases are heard.
-        var listening = _leases.Database.ConnectionString;
-        var clients = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => _leases.ConnectAsync(listening: listening)));
-        var grant = await clients[0].AcquireAsync(Key, Long);
-        await WaitingAsync(clients[1]);
-        await WaitingAsync(clients[2]);
-        await Eventually.Holds(async () => !await AskingWritesAsync(), Bound);
-        // Until a quarter of its time is over.
-        await Eventually.Holds(AskingWritesAsync, Bound);
-
-        Assert.Equal(new ReleaseResult(Released: true, Contended: true), await clients[0].ReleaseAsync(grant));
-        var owner = clients[1].NewOwner();
-        Assert.IsType<AcquireResult.Granted>(await WaitingAsync(clients[1], owner));
-
-        Assert.Equal(new ReleaseResult(Released: true, Contended: true), await clients[1].Store.ReleaseAsync(Key, owner, Stop));
-        owner = clients[2].NewOwner();
-        Assert.IsType<AcquireResult.Granted>(await WaitingAsync(clients[2], owner));
-        Assert.Equal(new ReleaseResult(Released: true, Contended: false), await clients[2].Store.ReleaseAsync(Key, owner, Stop));
-
-        async Task<bool> AskingWritesAsync()
-        {
-            var before = await VersionAsync();
-            await WaitingAsync(clients[1]);
-            await WaitingAsync(clients[2]);
-            return await VersionAsync() != before;
-        }
-
-        Task<string> VersionAsync() => _leases.Database.AskAsync<string>("SELECT xmin::text FROM scheduler_locks.leases");
-    }
-
-    private static ValueTask<AcquireResult> WaitingAsync(StoreClient client, LeaseOwner? owner = null) =>
-        client.Store.AcquireAsync(new AcquireRequest(Key, owner ?? client.NewOwner(), "test", Long) { Waits = true }, Stop);
-
-    [Fact]
     public async Task Without_a_connection_that_listens_it_says_so_and_those_who_wait_look_again()
     {
         var store = _leases.Store();
