@@ -165,8 +165,8 @@ internal sealed record WebhookView(string Status, string Id, string? Reason) : I
     public Task ExecuteAsync(HttpContext httpContext)
     {
         // By hand, because it is written at each delivery: nothing but the reason may need an escape.
-        var reason = Reason is null ? "null" : JsonSerializer.Serialize(Reason);
-        var json = Encoding.UTF8.GetBytes($$"""{"status":"{{Status}}","id":"{{Id}}","reason":{{reason}}}""");
+        var reason = Reason is null ? "" : $",\"reason\":{JsonSerializer.Serialize(Reason)}";
+        var json = Encoding.UTF8.GetBytes($$"""{"status":"{{Status}}","id":"{{Id}}"{{reason}}}""");
         var response = httpContext.Response;
         response.StatusCode = IsNews ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
         response.ContentType = "application/json; charset=utf-8";

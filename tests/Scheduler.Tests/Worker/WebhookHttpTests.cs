@@ -83,6 +83,7 @@ public sealed class WebhookHttpTests : IAsyncDisposable
         await using var app = await StartAsync();
         var ignored = await Sender.DeliverAsync(app, """{"type":"payment.created","orderId":"1"}""");
         Assert.Equal((202, "ignored"), (ignored.Status, ignored.Json.GetProperty("status").GetString()));
+        Assert.Equal(["status", "id"], ignored.Json.EnumerateObject().Select(p => p.Name));
         var broken = await Sender.DeliverAsync(app, """{"type":""");
         Assert.Equal((202, "quarantined"), (broken.Status, broken.Json.GetProperty("status").GetString()));
         Assert.StartsWith("not JSON", broken.Json.GetProperty("reason").GetString(), StringComparison.Ordinal);
