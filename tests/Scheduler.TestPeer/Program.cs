@@ -1,3 +1,4 @@
+using Scheduler.Locking;
 using Scheduler.TestPeer;
 
 // A second real process for tests: what it prints, line by line, is what a test waits for.
@@ -15,7 +16,13 @@ return args switch
         callers,
         cycles
     ),
-    ["session-hold", var place, var group, var leases] => await SessionCommands.HoldAsync(place, group, leases),
+    ["session-hold", var place, var group, var leases] => await SessionCommands.HoldAsync(place, group, leases, new LeaseOptions()),
+    ["session-hold", var place, var group, var leases, var longest] => await SessionCommands.HoldAsync(
+        place,
+        group,
+        leases,
+        SessionCommands.LongestLease(longest)
+    ),
     ["effect", var place, var kind, var calls, var dieAt] => await EffectCommands.AttemptAsync(place, kind, calls, dieAt),
     ["pay", var kind, var place, var token, var where] => await FenceCommands.PayAsync(kind, place, token, where),
     _ => SqliteCommands.Usage(),

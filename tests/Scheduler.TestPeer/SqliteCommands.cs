@@ -18,7 +18,7 @@ internal static class SqliteCommands
         Console.Error.WriteLine(
             "sqlite-hold[-with-child] <file> <group> <key> | sqlite-stress <file> <group> <writers> <cycles> | state-write <file> <group> "
                 + "| state-stress <file or connection string> <group> <name> <callers> <cycles> "
-                + "| session-hold <connection string> <group> <key>=<seconds>,… "
+                + "| session-hold <connection string> <group> <key>=<seconds>,… [<seconds of the longest lease>] "
                 + "| effect <file or connection string> <kind> <calls> <die at> "
                 + "| pay <kind> <file or connection string> <token> <before or within>"
         );

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Scheduler.Testing;
+using Scheduler.Testing.Servers;
 
 namespace Scheduler.Tests.Sqlite;
 
@@ -11,10 +12,13 @@ internal sealed class Peer : IAsyncDisposable
 
     private Peer(Process process) => _process = process;
 
-    public static Peer Start(params string[] arguments)
+    public static Peer Start(params string[] arguments) => Start(on: null, arguments);
+
+    /// <summary>Starts it on another host.</summary>
+    public static Peer Start(OtherHost? on, params string[] arguments)
     {
-        var assembly = Path.Combine(AppContext.BaseDirectory, "Scheduler.TestPeer.dll");
-        var start = new ProcessStartInfo("dotnet", [assembly, .. arguments])
+        string[] command = [.. on?.Prefix ?? [], "dotnet", Path.Combine(AppContext.BaseDirectory, "Scheduler.TestPeer.dll"), .. arguments];
+        var start = new ProcessStartInfo(command[0], command[1..])
         {
             UseShellExecute = false,
             RedirectStandardInput = true,
