@@ -3,7 +3,8 @@ namespace Scheduler.Locking;
 /// <summary>What a lease store can promise, known before it is contacted.</summary>
 /// <param name="Name">The backend's name in the configuration, for example <c>redis</c>.</param>
 /// <param name="Level">The level that it reaches at best; <see cref="LeaseStoreInfo.Level"/> tells what it reaches as set up.</param>
-/// <param name="Fifo">Whether it grants in the order of asking across replicas.</param>
+/// <param name="Fifo">Whether it grants in the order of asking across replicas. One that also pushes releases reports a key that others
+/// were refused to the releasing replica as well, which asks only then.</param>
 /// <param name="PushesReleases">Whether <see cref="ILeaseStore.SubscribeAsync"/> reports releases of other replicas.</param>
 /// <param name="HostLocal">Whether all replicas must run on one host (a dead process's grants are then free at once).</param>
 /// <param name="PollInterval">The longest time between two looks of somebody who waits for a key.</param>
