@@ -24,7 +24,8 @@ internal sealed class PostgresHandOff : IRawHandOff
     {
         _connection = new NpgsqlConnection(connectionString);
         _connection.Open();
-        Execute(_connection, "CREATE TABLE IF NOT EXISTS raw_hand_off (key text PRIMARY KEY)");
+        // One after the other: of two that make a table at once PostgreSQL refuses one, whatever the statement says.
+        Execute(_connection, "SELECT pg_advisory_xact_lock(1); CREATE TABLE IF NOT EXISTS raw_hand_off (key text PRIMARY KEY)");
         _take = new NpgsqlCommand("INSERT INTO raw_hand_off VALUES ('key') ON CONFLICT DO NOTHING RETURNING key", _connection);
         _pass = new NpgsqlCommand(
             "WITH gone AS (DELETE FROM raw_hand_off) SELECT set_config('synchronous_commit', 'off', true), "

@@ -10,8 +10,11 @@ namespace Scheduler.Bench.Floors;
 /// </summary>
 internal sealed class RawPostgres : IRawLock
 {
-    private const string Make =
-        "CREATE TABLE IF NOT EXISTS raw_locks (key text PRIMARY KEY, owner text NOT NULL, until timestamptz NOT NULL)";
+    // Processes that make a table do so one after the other, or PostgreSQL refuses one.
+    private const string Make = """
+        SELECT pg_advisory_xact_lock(1);
+        CREATE TABLE IF NOT EXISTS raw_locks (key text PRIMARY KEY, owner text NOT NULL, until timestamptz NOT NULL)
+        """;
     private const string Take = """
         INSERT INTO raw_locks (key, owner, until) VALUES ($1, $2, clock_timestamp() + $3) ON CONFLICT (key) DO NOTHING RETURNING key
         """;

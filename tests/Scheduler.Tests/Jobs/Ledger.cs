@@ -1,6 +1,7 @@
 using Quartz;
 using Scheduler.Locking;
 using Scheduler.Runs;
+using Scheduler.Testing;
 
 namespace Scheduler.Tests.Jobs;
 
@@ -8,10 +9,27 @@ namespace Scheduler.Tests.Jobs;
 internal static class Ledger
 {
     public static async Task<IReadOnlyList<RunRecord>> RunsAsync(this Replica replica) =>
-        (await replica.State!.CallAsync((s, t) => s.Runs.ListAsync(new RunQuery(Limit: 1_000), t), CancellationToken.None)).Items;
+        (await LookAsync(replica, (s, t) => s.Runs.ListAsync(new RunQuery(Limit: 1_000), t))).Items;
 
     public static async Task<RecordedOccurrence> FindAsync(this Replica replica, string id) =>
-        (await replica.State!.CallAsync((s, t) => s.Runs.FindAsync(id, t), CancellationToken.None))!;
+        (await LookAsync(replica, (s, t) => s.Runs.FindAsync(id, t)))!;
+
+    // What is written counts here, and not how soon it is shown: a busy machine may take longer than a replica's own calls may.
+    private static async Task<T> LookAsync<T>(Replica replica, Func<IState, CancellationToken, ValueTask<T>> look)
+    {
+        var since = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                return await replica.State!.CallAsync(look, CancellationToken.None);
+            }
+            catch (StateUnavailableException) when (TimeProvider.System.GetElapsedTime(since) < Eventually.DefaultBound)
+            {
+                await Eventually.Passes(TimeSpan.FromMilliseconds(50));
+            }
+        }
+    }
 
     public static async Task<RunState> StateOfAsync(this Replica replica, RunRecord run) => (await replica.FindAsync(run.Id)).Run.State;
 
