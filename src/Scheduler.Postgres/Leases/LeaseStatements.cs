@@ -106,9 +106,10 @@ internal sealed class LeaseStatements(string schema)
             told AS (
               SELECT pg_notify($5, string_agg(f.key || f.turn, E'\n')) AS sent
               FROM (
-                SELECT key, row_number() OVER () AS n, CASE WHEN line = array[]::text[] THEN ''
-                  ELSE coalesce(E'\t' || substr({schema}.first_in_line(line, now), strpos({schema}.first_in_line(line, now), ' ') + 1), '')
-                END AS turn
+                SELECT key, row_number() OVER () AS n,
+                  CASE WHEN line = array[]::text[] THEN ''
+                    ELSE coalesce(E'\t' || split_part({schema}.first_in_line(line, now), ' ', 2), '')
+                  END AS turn
                 FROM freed
               ) f GROUP BY f.n / {KeysPerSignal}
             )

@@ -33,6 +33,8 @@ public sealed class PostgresDeadHostTests
             $"listen_addresses=127.0.0.1,{OtherHost.ThisAddress}",
             $"hba_file={rules}"
         );
+        // It has read them.
+        File.Delete(rules);
         var database = await server.CreateDatabaseAsync();
         var seenThere = new NpgsqlConnectionStringBuilder(database) { Host = OtherHost.ThisAddress }.ConnectionString;
         var longest = LongestLease.ToString(CultureInfo.InvariantCulture);
@@ -46,7 +48,6 @@ public sealed class PostgresDeadHostTests
         await Eventually.Holds(async () => await LocksAsync() == 0, TimeSpan.FromSeconds(LongestLease * 2), "the locks are free");
         var after = TimeProvider.System.GetElapsedTime(since);
         Assert.True(after > TimeSpan.FromSeconds(LongestLease), $"Free after {after}, when its leases might still have been used.");
-        File.Delete(rules);
 
         Task<long> LocksAsync() =>
             server.AskAsync<long>(
