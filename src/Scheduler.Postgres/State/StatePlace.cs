@@ -149,7 +149,7 @@ internal sealed partial class StatePlace
             PersistSecurityInfo = false,
             IncludeErrorDetail = false,
             LogParameters = false,
-            Timeout = Math.Min(_given.ContainsKey("Timeout") ? Math.Max(1, _given.Timeout) : seconds, seconds),
+            Timeout = Math.Min(IsGiven("Timeout") ? Math.Max(1, _given.Timeout) : seconds, seconds),
             // Calls are bounded by their callers and by the server. The driver's own limit would send a cancellation over a second
             // connection and wait for it without a bound when the server is frozen.
             CommandTimeout = 0,
@@ -157,12 +157,16 @@ internal sealed partial class StatePlace
             TcpKeepAliveTime = 5,
             TcpKeepAliveInterval = 2,
         };
-        if (!_given.ContainsKey("GSS Encryption Mode"))
+        // The driver asks for it on each connection otherwise, and loses the socket when the second attempt, without it, is refused.
+        if (!IsGiven("GSS Encryption Mode"))
         {
             settings.GssEncryptionMode = GssEncryptionMode.Disable;
         }
         return settings;
     }
+
+    // ContainsKey says whether the driver knows the word.
+    private bool IsGiven(string word) => _given.ShouldSerialize(word);
 
     /// <summary>Statements by which the server ends a listening session whose client is gone.</summary>
     public const string KeepAliveSettings =
