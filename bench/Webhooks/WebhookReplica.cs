@@ -38,7 +38,12 @@ internal static class WebhookReplica
 
     /// <summary>What the worker's own executable runs with.</summary>
     public static IReadOnlyDictionary<string, string> Environment { get; } =
-        new Dictionary<string, string>(StringComparer.Ordinal) { ["DOTNET_gcServer"] = "1" };
+        new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["DOTNET_gcServer"] = "1",
+            ["DOTNET_TieredPGO"] = "0",
+            ["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0",
+        };
 
     /// <summary>Starts one and returns at once; it says "ready".</summary>
     public static Child Start(ReplicaSetup setup) => Child.Start([ChildCommand, JsonSerializer.Serialize(setup)], Environment);

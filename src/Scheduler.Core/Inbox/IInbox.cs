@@ -17,7 +17,8 @@ public interface IInbox : IInboxOperations
     /// <summary>
     /// Stores arrivals, numbered in the given order. One whose event id, dedupe key or (where that is a key) body is known
     /// is a duplicate when its content is that of the known row, also when that is a conflict that was kept before; else a conflict. One
-    /// whose keys hit two different rows is a conflict, too.
+    /// whose keys hit two different rows is a conflict, too. One with <see cref="InboxArrival.Taking"/> is taken at once, unless an event
+    /// of its order that is stored, or before it among the arrivals, is not finished.
     /// </summary>
     /// <param name="arrivals">1 to <see cref="MaxBatch"/>; may have copies among them.</param>
     /// <param name="answered">Gets answers by the place of the arrival as soon as they are known, before those that take longer; returns at

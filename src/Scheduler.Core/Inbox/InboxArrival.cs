@@ -43,7 +43,17 @@ public sealed record InboxArrival
 
     /// <summary>What headers that no signature covers say, if they say anything.</summary>
     public InboxLabels? Labels { get; init; }
+
+    /// <summary>The replica that takes it as it is stored, where nothing before it keeps it back; without one it waits to be
+    /// taken.</summary>
+    public InboxTaking? Taking { get; init; }
 }
+
+/// <summary>A replica that has a place for an event which is only being stored. Immutable.</summary>
+/// <param name="Replica">The replica's id.</param>
+/// <param name="Hold">For how long nobody else takes it; more than 0.</param>
+/// <param name="GoesOn">Whether the order goes on behind a dead or conflicting event.</param>
+public sealed record InboxTaking(string Replica, TimeSpan Hold, bool GoesOn);
 
 /// <summary>What headers that no signature covers say about an event; for people, and no part of what makes it new. Immutable.</summary>
 /// <param name="Id">The sender's id of the delivery; at most 200 characters.</param>
@@ -67,4 +77,5 @@ public enum InboxOutcome
 /// <param name="Outcome">What became of it.</param>
 /// <param name="Id">The row that it is, or is a duplicate of; of a conflict the one that it contradicts.</param>
 /// <param name="State">That row's state.</param>
-public readonly record struct InboxAnswer(InboxOutcome Outcome, string Id, InboxState State);
+/// <param name="Taken">The event, where it was taken as it was stored; its first attempt has begun.</param>
+public readonly record struct InboxAnswer(InboxOutcome Outcome, string Id, InboxState State, InboxEvent? Taken = null);

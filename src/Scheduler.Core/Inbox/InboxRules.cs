@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Scheduler.Runs;
 
@@ -61,6 +62,42 @@ internal static class InboxRules
             }
         }
     }
+
+    /// <summary>Who takes each arrival as it is stored, where no stored event keeps it back: of an order only the first, so that none
+    /// passes another one of its batch.</summary>
+    public static InboxTaking?[] TakingsOf(IReadOnlyList<InboxArrival> arrivals)
+    {
+        if (arrivals.All(a => a.Taking is null))
+        {
+            return new InboxTaking?[arrivals.Count];
+        }
+        var orders = new HashSet<(string, string)>();
+        return [.. arrivals.Select(a => a.State == InboxState.Received && orders.Add((a.Source, a.OrderKey!)) ? a.Taking : null)];
+    }
+
+    /// <summary>A body as an array: most are one, and need no copy.</summary>
+    public static byte[] BytesOf(ReadOnlyMemory<byte> body) =>
+        MemoryMarshal.TryGetArray(body, out var part) && part.Count == part.Array!.Length ? part.Array : body.ToArray();
+
+    /// <summary>An event that was taken as it was stored.</summary>
+    public static InboxEvent TakenOf(InboxArrival arrival, InboxTaking taking, string id, long number, DateTimeOffset until) =>
+        new()
+        {
+            Id = id,
+            Number = number,
+            Source = arrival.Source,
+            State = InboxState.Processing,
+            EventId = arrival.EventId,
+            Type = arrival.Type,
+            DedupeKey = arrival.DedupeKey,
+            OrderKey = arrival.OrderKey,
+            ReceivedAt = arrival.ReceivedAt,
+            Attempts = 1,
+            Counted = 1,
+            DueAt = until,
+            Replica = taking.Replica,
+            BodyBytes = arrival.Body.Length,
+        };
 
     /// <summary>Refuses what an event that was set aside cannot become.</summary>
     public static void CheckReceived(InboxArrival arrival)
@@ -127,6 +164,8 @@ internal static class InboxRules
             ? "dedupe key and order key are missing"
         : arrival.Labels is { Id.Length: > LongestLabel } or { Type.Length: > LongestLabel }
             ? $"a label has at most {LongestLabel} characters"
+        : arrival.Taking is { } taking && (taking.Replica.Length == 0 || taking.Hold <= TimeSpan.Zero)
+            ? "who takes it has an id, and a time for it"
         : arrival.DedupeKey is { Length: > MaxKey } || arrival.OrderKey is { Length: > MaxKey } ? $"a key has at most {MaxKey} characters"
         : null;
 }

@@ -30,6 +30,7 @@ public sealed class InboxWriter : IAsyncDisposable
 
     private readonly StateGuard _state;
     private readonly Action? _stored;
+    private readonly IInboxTaker? _taker;
     private readonly Channel<Waiting> _queue = Channel.CreateBounded<Waiting>(Capacity);
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _writers;
@@ -37,11 +38,11 @@ public sealed class InboxWriter : IAsyncDisposable
 
     /// <summary>Starts the writers.</summary>
     /// <param name="state">Where it is stored.</param>
-    /// <param name="stored">Called after a commit that stored something to be processed; returns at once and never throws.</param>
-    public InboxWriter(StateGuard state, Action? stored = null)
+    /// <param name="stored">Called after a commit that stored something which waits to be taken; returns at once and never throws.</param>
+    /// <param name="taker">Takes what it has places for as it is stored.</param>
+    public InboxWriter(StateGuard state, Action? stored = null, IInboxTaker? taker = null)
     {
-        _state = state;
-        _stored = stored;
+        (_state, _stored, _taker) = (state, stored, taker);
         _writers = Task.WhenAll(Enumerable.Range(0, Writers).Select(_ => Task.Run(WriteAsync)));
     }
 
@@ -104,9 +105,10 @@ public sealed class InboxWriter : IAsyncDisposable
 
     private async ValueTask StoreAsync(List<Waiting> group)
     {
+        var places = new Places(_taker, group);
         try
         {
-            var arrivals = group.ConvertAll(w => w.Arrival);
+            var arrivals = group.ConvertAll(w => places.Offer(w.Arrival));
             var (waiting, isTold) = (group.ToArray(), false);
             var answers = await _state.CallInboxAsync((inbox, token) => inbox.AddAsync(arrivals, Answer, token), _stop.Token);
             for (var i = 0; i < answers.Count; i++)
@@ -117,7 +119,10 @@ public sealed class InboxWriter : IAsyncDisposable
             // Those that are stored do not wait for what others contradict.
             void Answer(int i, InboxAnswer answer)
             {
-                waiting[i].TrySetResult(new InboxReceipt(answer, null));
+                if (waiting[i].TrySetResult(new InboxReceipt(answer, null)) && answer.Taken is { } taken)
+                {
+                    places.Take(taken, waiting[i].Arrival);
+                }
                 if (!isTold && answer is { Outcome: InboxOutcome.Stored, State: InboxState.Received })
                 {
                     isTold = true;
@@ -139,6 +144,64 @@ public sealed class InboxWriter : IAsyncDisposable
             foreach (var one in group)
             {
                 one.TrySetResult(Refused(problem is StateUnavailableException ? problem.Message : Verdict.Describe(problem)));
+            }
+        }
+        finally
+        {
+            places.Close();
+        }
+    }
+
+    /// <summary>The taker's places for one group. Thread-safe: a call may answer while it is given up, and then finds them closed. What it
+    /// stored is taken by nobody, and due again when its time is over.</summary>
+    private sealed class Places
+    {
+        private readonly Lock _gate = new();
+        private readonly IInboxTaker? _taker;
+        private int _offered;
+        private int _free;
+
+        public Places(IInboxTaker? taker, List<Waiting> group)
+        {
+            _taker = taker;
+            var most = taker is null ? 0 : group.Count(w => w.Arrival.State == InboxState.Received);
+            _offered = _free = most == 0 ? 0 : taker!.Reserve(most);
+        }
+
+        /// <summary>Offers the next place to an arrival.</summary>
+        public InboxArrival Offer(InboxArrival arrival)
+        {
+            if (_offered == 0 || arrival.State != InboxState.Received)
+            {
+                return arrival;
+            }
+            _offered--;
+            return arrival with { Taking = _taker!.TakingOf(arrival.Source) };
+        }
+
+        public void Take(InboxEvent taken, InboxArrival arrival)
+        {
+            lock (_gate)
+            {
+                if (_free == 0)
+                {
+                    return;
+                }
+                _free--;
+            }
+            _taker!.Take(new InboxClaim(taken, InboxRules.BytesOf(arrival.Body)));
+        }
+
+        public void Close()
+        {
+            int left;
+            lock (_gate)
+            {
+                (left, _free) = (_free, 0);
+            }
+            if (left > 0)
+            {
+                _taker!.Return(left);
             }
         }
     }

@@ -25,7 +25,7 @@ internal sealed class InboxQueries
     public InboxQueries(StatePlace place)
     {
         var schema = place.Quoted;
-        _add = $"SELECT {schema}.add_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+        _add = $"SELECT * FROM {schema}.add_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
         _addLabels = $"""
             INSERT INTO {schema}.inbox_labels (id, sender_id, sender_type)
             SELECT q.* FROM unnest($1, $2, $3) AS q (id, sender_id, sender_type)
@@ -54,7 +54,7 @@ internal sealed class InboxQueries
                 """;
     }
 
-    public void Add(NpgsqlBatch batch, string group, Guid[] ids, IReadOnlyList<InboxArrival> arrivals)
+    public void Add(NpgsqlBatch batch, string group, Guid[] ids, IReadOnlyList<InboxArrival> arrivals, IReadOnlyList<InboxTaking?> takings)
     {
         batch
             .Add(_add)
@@ -71,7 +71,10 @@ internal sealed class InboxQueries
             .Bytes([.. arrivals.Select(a => (ReadOnlyMemory<byte>)a.ContentHash)])
             .TimeList([.. arrivals.Select(a => (DateTime?)Times.Of(a.ReceivedAt))])
             .Texts([.. arrivals.Select(a => Texts.Keepable(InboxRules.ErrorOf(a.Reason)))])
-            .Bytes([.. arrivals.Select(a => a.Body)]);
+            .Bytes([.. arrivals.Select(a => a.Body)])
+            .Texts([.. takings.Select(t => t?.Replica)])
+            .Numbers([.. takings.Select(t => (long)(t?.Hold ?? TimeSpan.Zero).TotalMilliseconds)])
+            .Flags([.. takings.Select(t => t is { GoesOn: true })]);
         AddLabels(batch, [.. ids.Zip(arrivals, (id, arrival) => (id, arrival.Labels))]);
     }
 

@@ -1,3 +1,4 @@
+using Npgsql;
 using Scheduler.Inbox;
 using Scheduler.Runs;
 
@@ -19,7 +20,8 @@ internal sealed class PostgresInboxAdd(
 
     public async ValueTask<IReadOnlyList<InboxAnswer>> RunAsync(CancellationToken cancellationToken)
     {
-        Arrived[] open = [.. arrivals.Select((a, i) => new Arrived(i, LedgerRules.NewId(a.ReceivedAt), a))];
+        var takings = InboxRules.TakingsOf(arrivals);
+        Arrived[] open = [.. arrivals.Select((a, i) => new Arrived(i, LedgerRules.NewId(a.ReceivedAt), a, takings[i]))];
         var contradictions = new List<Contradiction>();
         for (var attempt = 1; open.Length > 0; attempt++)
         {
@@ -44,15 +46,19 @@ internal sealed class PostgresInboxAdd(
     private async ValueTask<Arrived[]> StoreAsync(Arrived[] open, CancellationToken cancellationToken)
     {
         var stored = await database.WriteRowsAsync(
-            batch => queries.Add(batch, group, [.. open.Select(a => a.Id)], [.. open.Select(a => a.Arrival)]),
-            static async reader => await reader.ReadAsync() ? reader.GetFieldValue<Guid[]>(0) : [],
+            batch =>
+                queries.Add(batch, group, [.. open.Select(a => a.Id)], [.. open.Select(a => a.Arrival)], [.. open.Select(a => a.Taking)]),
+            static async reader => await reader.ReadAsync() ? Read(reader) : new Rows([], []),
             cancellationToken
         );
-        var known = stored.ToHashSet();
         var met = new List<Arrived>();
         foreach (var one in open)
         {
-            if (known.Contains(one.Id))
+            if (stored.Taken.TryGetValue(one.Id, out var taken))
+            {
+                Answer(one, InboxOutcome.Stored, one.Id, InboxState.Processing, taken);
+            }
+            else if (stored.Ids.Contains(one.Id))
             {
                 Answer(one, InboxOutcome.Stored, one.Id, one.Arrival.State);
             }
@@ -79,7 +85,8 @@ internal sealed class PostgresInboxAdd(
             var (one, rows) = (met[i], hits[i].ToList());
             if (rows.Count == 0)
             {
-                gone.Add(one);
+                // Behind what of its order is stored by now.
+                gone.Add(one with { Taking = null });
             }
             else if (rows[0].Id == one.Id.ToString())
             {
@@ -156,14 +163,30 @@ internal sealed class PostgresInboxAdd(
             cancellationToken
         );
 
-    private void Answer(Arrived one, InboxOutcome outcome, Guid id, InboxState state)
+    private static Rows Read(NpgsqlDataReader reader)
     {
-        var answer = new InboxAnswer(outcome, id.ToString(), state);
+        var (ids, numbers, until) = (reader.GetFieldValue<Guid[]>(1), reader.GetFieldValue<long[]>(2), reader.GetFieldValue<DateTime[]>(3));
+        var taken = new Dictionary<Guid, (long, DateTimeOffset)>(ids.Length);
+        for (var i = 0; i < ids.Length; i++)
+        {
+            taken.Add(ids[i], (numbers[i], Times.From(until[i])));
+        }
+        return new Rows([.. reader.GetFieldValue<Guid[]>(0)], taken);
+    }
+
+    private void Answer(Arrived one, InboxOutcome outcome, Guid id, InboxState state, (long Number, DateTimeOffset Until)? taken = null)
+    {
+        var name = id.ToString();
+        var now = taken is { } of ? InboxRules.TakenOf(one.Arrival, one.Taking!, name, of.Number, of.Until) : null;
+        var answer = new InboxAnswer(outcome, name, state, now);
         _answers[one.Index] = answer;
         answered?.Invoke(one.Index, answer);
     }
 
-    private readonly record struct Arrived(int Index, Guid Id, InboxArrival Arrival);
+    /// <summary>What a group's insert stored, and what of it is taken.</summary>
+    private sealed record Rows(HashSet<Guid> Ids, Dictionary<Guid, (long Number, DateTimeOffset Until)> Taken);
+
+    private readonly record struct Arrived(int Index, Guid Id, InboxArrival Arrival, InboxTaking? Taking);
 
     private readonly record struct Contradiction(Arrived One, Guid First, InboxState State);
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Scheduler.Inbox;
@@ -11,14 +10,19 @@ internal static class SqliteInboxAdd
 {
     private const string Insert = """
         INSERT INTO inbox (group_name, id, source, state, keyed, body_keyed, event_id, event_type, dedupe_key, order_key, body_hash,
-          content_hash, received_at, due_at, finished_at, error, conflicts_with, body_bytes, body)
+          content_hash, received_at, attempts, counted, replica, due_at, finished_at, error, conflicts_with, body_bytes, body)
         VALUES (@group, @id, @source, @state, @keyed, @bodyKeyed, @eventId, @type, @dedupeKey, @orderKey, @bodyHash, @contentHash,
-          @receivedAt, @dueAt, @finishedAt, @error, @conflictsWith, @bodyBytes, @body)
+          @receivedAt, @attempts, @attempts, @replica, @dueAt, @finishedAt, @error, @conflictsWith, @bodyBytes, @body)
         ON CONFLICT DO NOTHING
         """;
 
     private const string AddLabels =
         "INSERT INTO inbox_labels (group_name, id, sender_id, sender_type) VALUES (@group, @id, @senderId, @senderType)";
+
+    private const string IsKeptBack = """
+        SELECT EXISTS (SELECT 1 FROM inbox INDEXED BY inbox_order WHERE group_name = @group AND source = @source AND order_key = @orderKey
+          AND state IN ('received', 'processing', 'failed', 'dead', 'conflict') AND (NOT @goesOn OR state NOT IN ('dead', 'conflict')))
+        """;
 
     // Each key by its own index.
     private const string Hits = """
@@ -48,19 +52,26 @@ internal static class SqliteInboxAdd
     )
     {
         var answers = new InboxAnswer[arrivals.Count];
+        var takings = InboxRules.TakingsOf(arrivals);
         for (var i = 0; i < answers.Length; i++)
         {
-            answers[i] = Add(connection, group, arrivals[i], now);
+            answers[i] = Add(connection, group, arrivals[i], takings[i], now);
         }
         return answers;
     }
 
-    private static InboxAnswer Add(SqliteConnection connection, string group, InboxArrival arrival, DateTimeOffset now)
+    private static InboxAnswer Add(SqliteConnection connection, string group, InboxArrival arrival, InboxTaking? taking, DateTimeOffset now)
     {
         var id = RunQueries.NewId(arrival.ReceivedAt);
-        if (Write(connection, group, id, arrival, arrival.State, conflictsWith: null, now))
+        if (taking is not null && connection.QuerySingle<bool>(IsKeptBack, KeysOf(group, arrival, taking)))
         {
-            return new InboxAnswer(InboxOutcome.Stored, id, arrival.State);
+            taking = null;
+        }
+        if (Write(connection, group, id, arrival, taking is null ? arrival.State : InboxState.Processing, conflictsWith: null, taking, now))
+        {
+            return taking is null
+                ? new InboxAnswer(InboxOutcome.Stored, id, arrival.State)
+                : Taken(arrival, taking, id, connection.QuerySingle<long>("SELECT last_insert_rowid()"), now);
         }
         var hits = connection
             .Query<HitRow>(
@@ -95,7 +106,7 @@ internal static class SqliteInboxAdd
         }
         if (connection.QuerySingle<long>(Count, values) < IInbox.MaxConflicts)
         {
-            Write(connection, group, id, arrival, InboxState.Conflict, first.Id, now);
+            Write(connection, group, id, arrival, InboxState.Conflict, first.Id, taking: null, now);
             connection.Execute(Note, values);
         }
         return new InboxAnswer(InboxOutcome.Conflict, first.Id, first.State);
@@ -108,6 +119,7 @@ internal static class SqliteInboxAdd
         InboxArrival arrival,
         InboxState state,
         string? conflictsWith,
+        InboxTaking? taking,
         DateTimeOffset now
     )
     {
@@ -128,12 +140,14 @@ internal static class SqliteInboxAdd
                 ("@bodyHash", arrival.BodyHash),
                 ("@contentHash", arrival.ContentHash),
                 ("@receivedAt", Times.Of(arrival.ReceivedAt)),
-                ("@dueAt", state == InboxState.Received ? Times.Of(now) : null),
+                ("@attempts", taking is null ? 0 : 1),
+                ("@replica", taking?.Replica),
+                ("@dueAt", state is InboxState.Received or InboxState.Processing ? Times.Of(now + (taking?.Hold ?? TimeSpan.Zero)) : null),
                 ("@finishedAt", state == InboxState.Ignored ? Times.Of(now) : null),
                 ("@error", InboxRules.ErrorOf(arrival.Reason)),
                 ("@conflictsWith", conflictsWith),
                 ("@bodyBytes", arrival.Body.Length),
-                ("@body", BytesOf(arrival.Body))
+                ("@body", InboxRules.BytesOf(arrival.Body))
             ) > 0;
         if (isStored && arrival.Labels is { } labels)
         {
@@ -151,9 +165,17 @@ internal static class SqliteInboxAdd
         return isStored;
     }
 
-    // The driver takes arrays only; most bodies are one, and need no copy.
-    private static byte[] BytesOf(ReadOnlyMemory<byte> body) =>
-        MemoryMarshal.TryGetArray(body, out var part) && part.Count == part.Array!.Length ? part.Array : body.ToArray();
+    private static object KeysOf(string group, InboxArrival arrival, InboxTaking taking) =>
+        new
+        {
+            group,
+            source = arrival.Source,
+            orderKey = arrival.OrderKey,
+            goesOn = taking.GoesOn,
+        };
+
+    private static InboxAnswer Taken(InboxArrival arrival, InboxTaking taking, string id, long number, DateTimeOffset now) =>
+        new(InboxOutcome.Stored, id, InboxState.Processing, InboxRules.TakenOf(arrival, taking, id, number, now + taking.Hold));
 
     private sealed class HitRow
     {

@@ -11,10 +11,11 @@ using Scheduler.Webhooks.Telemetry;
 namespace Scheduler.Webhooks.Processing;
 
 /// <summary>
-/// Takes due events, as many at once as its degree, and has each handled under the lock of its order. An event is this replica's for a
-/// lease's time, renewed while its handler runs: what a dead replica had is taken up within that. Thread-safe.
+/// Takes events as they are stored on this replica or come due, as many at once as its degree, and has each handled under the lock of its
+/// order. An event is this replica's for a lease's time, renewed while its handler runs: what a dead replica had is taken up within that.
+/// Thread-safe.
 /// </summary>
-internal sealed class EventProcessor(
+internal sealed partial class EventProcessor(
     StateGuard state,
     ILockProvider locks,
     WebhookRoutes routes,
@@ -24,11 +25,8 @@ internal sealed class EventProcessor(
     IServiceScopeFactory scopes,
     TimeProvider time,
     ILogger<EventProcessor> logger
-)
+) : IInboxTaker
 {
-    // A lone event is looked for at once: so much has passed since the last look.
-    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(4);
-
     private readonly ConcurrentDictionary<string, InboxEvent> _running = new(StringComparer.Ordinal);
     private readonly Dictionary<string, ProcessingRule> _rules = rules.ToDictionary(r => r.Source, StringComparer.OrdinalIgnoreCase);
     private readonly InboxKind[] _kinds =
@@ -36,141 +34,6 @@ internal sealed class EventProcessor(
         .. rules.SelectMany(r => routes.TypesOf(r.Source).Select(t => new InboxKind(r.Source, t, r.OnDead == OnDead.Continue))),
     ];
     private readonly EndWriter _ends = new(state);
-    private TaskCompletionSource _wake = NewSignal();
-    private volatile bool _isTaking;
-    private long _lastLook;
-
-    /// <summary>There may be something to do; returns at once and never throws.</summary>
-    public void Wake() => Volatile.Read(ref _wake).TrySetResult();
-
-    /// <summary>This replica has stored something. It takes that itself as far as it has room, and tells the others only when it has none:
-    /// were all told, all would look for the same rows. Returns at once and never throws.</summary>
-    public void Stored()
-    {
-        Wake();
-        if (!_isTaking || !locks.Health.IsUp || _running.Count >= times.Degree)
-        {
-            state.InboxFeed?.Send();
-        }
-    }
-
-    // What is put off comes due without anybody telling.
-    private async Task WakeAsync(TimeSpan after)
-    {
-        await Task.Delay(after, time, CancellationToken.None);
-        Wake();
-    }
-
-    // Nobody tells that the lock store is back.
-    private TimeSpan Poll => state.InboxFeed is { IsHeard: true } && locks.Health.IsUp ? times.PollWhenHeard : times.Poll;
-
-    /// <summary>Works until it is told to stop; then ends the handlers that run, within the grace time.</summary>
-    /// <param name="stopping">Takes no new events.</param>
-    /// <param name="ended">Cancels the handlers that still run.</param>
-    public async Task RunAsync(CancellationToken stopping, CancellationToken ended)
-    {
-        using var free = new SemaphoreSlim(times.Degree, times.Degree);
-        using var done = new CancellationTokenSource();
-        var keeping = KeepAsync(done.Token);
-        var feed = state.InboxFeed;
-        if (feed is not null)
-        {
-            feed.Heard += Wake;
-        }
-        _isTaking = true;
-        using var stopped = stopping.Register(() => _isTaking = false);
-        while (!stopping.IsCancellationRequested)
-        {
-            await Volatile
-                .Read(ref _wake)
-                .Task.WaitAsync(Poll, time, CancellationToken.None)
-                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            // What comes and what ends within a moment is looked for together: with many at once a look costs more than the wait.
-            await PauseAsync();
-            // Before the look: whoever wakes from now on has something that it may have missed.
-            Volatile.Write(ref _wake, NewSignal());
-            while (!stopping.IsCancellationRequested && await TakeAsync(free, stopping, ended)) { }
-        }
-        for (var i = 0; i < times.Degree; i++)
-        {
-            await free.WaitAsync(CancellationToken.None);
-        }
-        if (feed is not null)
-        {
-            feed.Heard -= Wake;
-        }
-        await done.CancelAsync();
-        await keeping;
-    }
-
-    private async ValueTask PauseAsync()
-    {
-        var left = BetweenLooks - TimeProvider.System.GetElapsedTime(_lastLook);
-        if (left > TimeSpan.Zero)
-        {
-            await Task.Delay(left, TimeProvider.System);
-        }
-        _lastLook = TimeProvider.System.GetTimestamp();
-    }
-
-    /// <summary>Takes what is due, as far as there is room.</summary>
-    /// <returns>Whether there may be more.</returns>
-    private async Task<bool> TakeAsync(SemaphoreSlim free, CancellationToken stopping, CancellationToken ended)
-    {
-        if (free.CurrentCount == 0 || !locks.Health.IsUp)
-        {
-            return false;
-        }
-        IReadOnlyList<InboxClaim> claims;
-        var room = Math.Min(free.CurrentCount, IInbox.MaxBatch);
-        try
-        {
-            var request = new InboxClaimRequest(replica.Id, _kinds, room, times.Hold);
-            claims = await state.CallInboxAsync((inbox, token) => inbox.ClaimAsync(request, token), CancellationToken.None);
-        }
-        catch (StateUnavailableException)
-        {
-            // The guard has said so; what was taken without an answer is due again after its time.
-            return false;
-        }
-        if (stopping.IsCancellationRequested)
-        {
-            // Claimed while the stop began: another replica is to have them now, not when their time is over.
-            InboxEnd[] back = [.. claims.Select(c => Back(c.Event, TimeSpan.Zero))];
-            if (back.Length > 0)
-            {
-                await _ends.WriteAsync(back);
-            }
-            return false;
-        }
-        foreach (var claim in claims)
-        {
-            await free.WaitAsync(CancellationToken.None);
-            _ = Task.Run(
-                async () =>
-                {
-                    try
-                    {
-                        await ProcessAsync(claim, ended);
-                    }
-                    finally
-                    {
-                        free.Release();
-                        // The next of its order is due now, or there is room for others.
-                        Wake();
-                    }
-                },
-                CancellationToken.None
-            );
-        }
-        if (claims.Count < room)
-        {
-            return false;
-        }
-        // More may be due than there is room for.
-        state.InboxFeed?.Send();
-        return true;
-    }
 
     private async Task ProcessAsync(InboxClaim claim, CancellationToken ended)
     {
@@ -308,8 +171,6 @@ internal sealed class EventProcessor(
 
     private static InboxEnd Back(InboxEvent stored, TimeSpan after) =>
         new(stored.Id, stored.Attempts, InboxState.Received, after, stored.Error, Counts: false);
-
-    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     // What a handler throws is its author's word, but the words of a JSON reader may quote what it read.
     private static string Describe(Exception problem) =>

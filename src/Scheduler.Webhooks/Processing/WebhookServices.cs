@@ -55,7 +55,11 @@ public static class WebhookServices
             p.GetRequiredService<TimeProvider>(),
             p.GetRequiredService<ILogger<EventProcessor>>()
         ));
-        services.AddSingleton(p => new InboxWriter(p.GetRequiredService<StateGuard>(), p.GetRequiredService<EventProcessor>().Stored));
+        services.AddSingleton(p =>
+        {
+            var processor = p.GetRequiredService<EventProcessor>();
+            return new InboxWriter(p.GetRequiredService<StateGuard>(), processor.Stored, processor);
+        });
         string[] names = [.. sources.Keys];
         services.AddSingleton<IHostedService>(p => new InboxWatch(
             p.GetRequiredService<StateGuard>(),

@@ -130,6 +130,9 @@ public sealed partial class EventProcessorTests
             return [.. answers.Select(a => a.Id)];
         }
 
+        /// <summary>A writer that offers what it stores to this replica's processor.</summary>
+        public InboxWriter Writer() => new(State, _processor.Stored, _processor);
+
         public async Task<InboxEvent> FindAsync(string id) =>
             (await State.CallAsync((s, t) => s.Inbox.FindAsync(id, t), CancellationToken.None))!;
 

@@ -11,7 +11,7 @@ using Scheduler.Time;
 namespace Scheduler.Tests.Webhooks;
 
 /// <summary>Arrivals on their way into the inbox.</summary>
-public sealed class InboxWriterTests : IAsyncDisposable
+public sealed partial class InboxWriterTests : IAsyncDisposable
 {
     private readonly ScriptedInbox _inbox = new();
     private readonly StateGuard _state;
@@ -173,12 +173,20 @@ public sealed class InboxWriterTests : IAsyncDisposable
     {
         private readonly ConcurrentQueue<int> _groups = new();
         private volatile TaskCompletionSource? _hold;
+        private Action? _late;
 
         public ConcurrentQueue<int> Groups => _groups;
 
         public bool Fails { get; set; }
 
         public bool AnswersEarly { get; set; }
+
+        /// <summary>Lets the first of the next group be answered when the call has ended, by what is returned.</summary>
+        public Action AnswersLate()
+        {
+            _late = static () => throw new InvalidOperationException("Nothing was added.");
+            return () => _late();
+        }
 
         public TaskCompletionSource Hold() => _hold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -193,15 +201,27 @@ public sealed class InboxWriterTests : IAsyncDisposable
                 throw new ArgumentException("No State keeps this.", nameof(arrivals));
             }
             _groups.Enqueue(arrivals.Count);
+            if (_late is not null)
+            {
+                _late = () => answered!(0, AnswerTo(arrivals[0]));
+            }
             if (AnswersEarly)
             {
-                answered!(0, new InboxAnswer(InboxOutcome.Stored, arrivals[0].DedupeKey!, InboxState.Received));
+                answered!(0, AnswerTo(arrivals[0]));
             }
             await (_hold?.Task ?? Task.CompletedTask);
-            return Fails
-                ? throw new StateUnavailableException("away")
-                : [.. arrivals.Select(a => new InboxAnswer(InboxOutcome.Stored, a.DedupeKey!, InboxState.Received))];
+            return Fails ? throw new StateUnavailableException("away") : [.. arrivals.Select(AnswerTo)];
         }
+
+        private static InboxAnswer AnswerTo(InboxArrival arrival) =>
+            arrival.Taking is { } taking
+                ? new InboxAnswer(
+                    InboxOutcome.Stored,
+                    arrival.DedupeKey!,
+                    InboxState.Processing,
+                    InboxRules.TakenOf(arrival, taking, arrival.DedupeKey!, 1, DateTimeOffset.UnixEpoch)
+                )
+                : new InboxAnswer(InboxOutcome.Stored, arrival.DedupeKey!, arrival.State);
 
         public ValueTask<IReadOnlyList<InboxClaim>> ClaimAsync(InboxClaimRequest request, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
@@ -247,5 +267,31 @@ public sealed class InboxWriterTests : IAsyncDisposable
 
         public ValueTask<int> DropQuarantinedAsync(string source, int keep, int limit, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
+    }
+
+    /// <summary>A processor that has some places and handles nothing.</summary>
+    private sealed class Taker(int free) : IInboxTaker
+    {
+        private int _free = free;
+
+        public ConcurrentQueue<InboxClaim> Taken { get; } = new();
+
+        public int Free => Volatile.Read(ref _free);
+
+        public int Reserve(int most)
+        {
+            lock (Taken)
+            {
+                var taken = Math.Min(most, Free);
+                Interlocked.Add(ref _free, -taken);
+                return taken;
+            }
+        }
+
+        public void Return(int places) => Interlocked.Add(ref _free, places);
+
+        public InboxTaking TakingOf(string source) => new("a", TimeSpan.FromSeconds(1), GoesOn: false);
+
+        public void Take(InboxClaim claim) => Taken.Enqueue(claim);
     }
 }
