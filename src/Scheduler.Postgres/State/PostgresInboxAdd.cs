@@ -165,13 +165,18 @@ internal sealed class PostgresInboxAdd(
 
     private static Rows Read(NpgsqlDataReader reader)
     {
+        HashSet<Guid> stored = [.. reader.GetFieldValue<Guid[]>(0)];
+        if (reader.IsDBNull(1))
+        {
+            return new Rows(stored, []);
+        }
         var (ids, numbers, until) = (reader.GetFieldValue<Guid[]>(1), reader.GetFieldValue<long[]>(2), reader.GetFieldValue<DateTime[]>(3));
         var taken = new Dictionary<Guid, (long, DateTimeOffset)>(ids.Length);
         for (var i = 0; i < ids.Length; i++)
         {
             taken.Add(ids[i], (numbers[i], Times.From(until[i])));
         }
-        return new Rows([.. reader.GetFieldValue<Guid[]>(0)], taken);
+        return new Rows(stored, taken);
     }
 
     private void Answer(Arrived one, InboxOutcome outcome, Guid id, InboxState state, (long Number, DateTimeOffset Until)? taken = null)

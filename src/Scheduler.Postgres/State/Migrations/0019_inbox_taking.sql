@@ -53,6 +53,9 @@ END $$;
 -- its index.
 ALTER FUNCTION {schema}.claim_events(text, text[], text[], boolean[], integer, integer, interval, text)
   SET plan_cache_mode = force_generic_plan;
+ALTER FUNCTION {schema}.add_events(
+  text, uuid[], text[], text[], boolean[], text[], text[], text[], text[], bytea[], bytea[], timestamptz[], text[], bytea[]
+) SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION {schema}.add_events_by_all_keys(
   text, uuid[], text[], text[], boolean[], text[], text[], text[], text[], bytea[], bytea[], timestamptz[], text[], bytea[]
 ) SET plan_cache_mode = force_generic_plan;
