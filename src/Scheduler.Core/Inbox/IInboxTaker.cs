@@ -5,7 +5,7 @@ public interface IInboxTaker
 {
     /// <summary>Keeps places for events that are about to be stored; each is then used by <see cref="Take"/> or given back.</summary>
     /// <param name="most">So many at most.</param>
-    /// <returns>How many; 0 while others wait for a place.</returns>
+    /// <returns>How many; perhaps 0.</returns>
     int Reserve(int most);
 
     /// <summary>Gives back places that were kept.</summary>

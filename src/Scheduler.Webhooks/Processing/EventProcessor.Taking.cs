@@ -46,7 +46,15 @@ internal sealed partial class EventProcessor
     public int Reserve(int most) => _isTaking && locks.Health.IsUp ? _places.Take(most, leaving: _isCaughtUp ? 0 : PlacesOfLooks) : 0;
 
     /// <inheritdoc/>
-    public void Return(int places) => _places.Return(places);
+    public void Return(int places)
+    {
+        _places.Return(places);
+        // A look may have found none, because they were kept.
+        if (!_isCaughtUp)
+        {
+            Wake();
+        }
+    }
 
     /// <inheritdoc/>
     public InboxTaking TakingOf(string source) => new(replica.Id, times.Hold, _rules[source].OnDead == OnDead.Continue);
@@ -121,11 +129,12 @@ internal sealed partial class EventProcessor
         var room = _places.Take(IInbox.MaxBatch, leaving: PlacesBesideALook);
         if (room == 0)
         {
+            // Before it tries: whoever gives places back after that wakes it.
+            _isCaughtUp = false;
             room = _places.Take(IInbox.MaxBatch);
         }
         if (room == 0)
         {
-            _isCaughtUp = false;
             return false;
         }
         IReadOnlyList<InboxClaim> claims;
